@@ -1,0 +1,1 @@
+"""Recomputes what a table says from the rest of the table."""

@@ -1,0 +1,1 @@
+"""What a point will take: exact parameter counts and FLOP conventions."""

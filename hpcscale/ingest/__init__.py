@@ -1,0 +1,1 @@
+"""Records and published tables, all into one DataFrame with one schema."""

@@ -1,0 +1,112 @@
+"""The one table: measured, published and predicted rows side by side, under the same column names.
+
+Raw numbers with their units in the names. A column whose name ends in ``_published`` holds what a document prints; the
+same name without the ending holds what follows from the rest of the row. Empty means unknown, never zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+
+Kind = Literal["text", "int", "float", "bool"]
+
+
+@dataclass(frozen=True)
+class Column:
+    name: str
+    kind: Kind
+    meaning: str
+
+
+COLUMNS: tuple[Column, ...] = (
+    # Where the row comes from
+    Column("origin", "text", "measured, published or predicted"),
+    Column("source", "text", "the study, the document or the file that the row comes from"),
+    Column("table", "text", "the table or section of a document"),
+    Column("point", "text", "the point's identity; empty for rows of documents"),
+    Column("hash", "text", "8 hex digits over what was run"),
+    Column("attempt", "text", "the attempt folder's name"),
+    Column("record", "text", "path of the record that the numbers come from"),
+    Column("date", "text", "when it was measured, as written"),
+    Column("note", "text", "what the row says beside its numbers"),
+    # What ran where
+    Column("status", "text", "completed, oom, timeout, preempted, node, nan, error, unfinished, missing"),
+    Column("machine", "text", "machine profile"),
+    Column("device", "text", "device of the catalogue, as written"),
+    Column("resources", "text", "what the job chose, as freq=2000,eco_state=0"),
+    Column("nodes", "int", "nodes"),
+    Column("devices", "int", "devices that the ranks use"),
+    Column("ranks", "int", "processes"),
+    Column("model", "text", "model of the catalogue"),
+    Column("parameters", "int", "trained parameters, tied ones once"),
+    Column("parameters_published", "int", "as printed"),
+    # Layout and batch
+    Column("dp", "int", "data-parallel size"),
+    Column("dp_published", "int", "as printed, where that differs from what the devices say"),
+    Column("tp", "int", "tensor-parallel size"),
+    Column("pp", "int", "pipeline stages"),
+    Column("cp", "int", "context-parallel size"),
+    Column("sharding", "text", "ddp, zero1, fsdp, hsdp"),
+    Column("micro_batch_size", "int", "sequences"),
+    Column("global_batch_size", "int", "sequences"),
+    Column("gradient_accumulation", "int", "micro batches a replica and step"),
+    Column("sequence_length", "int", "tokens"),
+    Column("activation_checkpointing", "text", "none, full, selective-op, selective-layer:k, core-attention"),
+    Column("precision", "text", "fp32, bf16, ..."),
+    Column("scaling", "text", "strong, weak or none, as the study says"),
+    # What was measured
+    Column("measured_steps", "int", "steps that the figures use, warm-up dropped"),
+    Column("repeats", "int", "runs that the figures use"),
+    Column("step_seconds", "float", "median seconds per step, each step as slow as its slowest rank"),
+    Column("step_seconds_low", "float", "lower end of the median's interval"),
+    Column("step_seconds_high", "float", "upper end of the median's interval"),
+    Column("step_seconds_published", "float", "as printed, in seconds"),
+    Column("tokens_per_second", "float", "of all devices"),
+    Column("tokens_per_second_published", "float", "as printed"),
+    Column("tokens_per_second_per_device", "float", "tokens/s / devices"),
+    Column("tokens_per_second_per_device_published", "float", "as printed"),
+    Column("samples_per_second_published", "float", "sequences per second as printed"),
+    Column("steps_per_second_published", "float", "as printed"),
+    Column("peak_memory_bytes", "int", "of the rank that needs most"),
+    Column("memory_kind", "text", "what peak_memory_bytes is: resident (RSS), allocated (CUDA), node (RSS of a node)"),
+    Column("loss_first", "float", "loss of the first step"),
+    Column("loss_last", "float", "loss of the last step"),
+    # Rates
+    Column("flops_convention", "text", "the convention of cost/flops.py that TFLOPs, MFU and HFU use"),
+    Column("flops_per_token", "float", "model FLOPs a token under that convention, backward included"),
+    Column("peak_tflops", "float", "dense peak of one device at this precision and these resources"),
+    Column("tflops_per_device", "float", "TFLOP/s per device under the convention"),
+    Column("tflops_per_device_published", "float", "as printed, in TFLOP/s"),
+    Column("aggregate_pflops", "float", "TFLOP/s per device x devices / 1000"),
+    Column("aggregate_pflops_published", "float", "as printed"),
+    Column("mfu", "float", "model FLOP/s over peak, 0 to 1"),
+    Column("mfu_published", "float", "as printed, 0 to 1"),
+    Column("hfu", "float", "MFU with the recomputed FLOPs of activation checkpointing, 0 to 1"),
+    Column("hfu_published", "float", "as printed, 0 to 1"),
+    # Scaling, filled in by report/
+    Column("series", "text", "rows that differ only in their number of devices"),
+    Column("speedup", "float", "throughput over that of the series' smallest row"),
+    Column("efficiency", "float", "speedup / ratio of devices"),
+    Column("efficiency_kind", "text", "strong, weak, or why there is none"),
+)
+
+NAMES = tuple(column.name for column in COLUMNS)
+_DTYPES = {"text": "string", "int": "Int64", "float": "Float64", "bool": "boolean"}
+DTYPES = {column.name: _DTYPES[column.kind] for column in COLUMNS}
+
+
+def empty() -> pd.DataFrame:
+    """The table without rows."""
+    return pd.DataFrame({name: pd.Series(dtype=DTYPES[name]) for name in NAMES})
+
+
+def frame(rows: list[dict[str, object]]) -> pd.DataFrame:
+    """Rows (mappings from column name to value) as the table. Raises ValueError for a name that is no column."""
+    unknown = {name for row in rows for name in row} - set(NAMES)
+    if unknown:
+        raise ValueError(f"no such column: {', '.join(sorted(unknown))}")
+    columns = {name: pd.array([row.get(name) for row in rows], dtype=DTYPES[name]) for name in NAMES}
+    return pd.DataFrame(columns)

@@ -1,0 +1,1 @@
+"""Job scripts: rendering them, and running those of this computer."""

@@ -1,0 +1,37 @@
+"""The lines of a record, and the words for what became of an attempt.
+
+One JSON object a line, each with ``schema`` (what kind of line it is) and ``version``. Numbers are raw and carry their
+unit in the name (``step_seconds``, ``peak_memory_bytes``); nothing is rounded before a person reads it.
+
+``run``      once, first: the resolved spec and where it runs
+``step``     once a step, warm-up included
+``summary``  once, last: the attempt completed
+``failure``  instead of the summary: why it did not
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+VERSION = 1
+
+Kind = Literal["run", "step", "summary", "failure"]
+Failure = Literal["oom", "timeout", "preempted", "node", "nan", "error"]
+Status = Literal["completed", "oom", "timeout", "preempted", "node", "nan", "error", "unfinished", "unreadable"]
+
+FAILURES: dict[str, str] = {
+    "oom": "out of memory",
+    "timeout": "the time limit was reached",
+    "preempted": "the scheduler took the nodes back",
+    "node": "a node or a peer was lost",
+    "nan": "the loss is not a number",
+    "error": "the program ended with an error",
+}
+
+# What each kind of line holds. A reader ignores keys that it does not know; a writer gives at least these.
+REQUIRED: dict[str, tuple[str, ...]] = {
+    "run": ("time", "point", "versions", "hosts", "ranks", "device", "backend"),
+    "step": ("step", "step_seconds", "loss", "tokens"),
+    "summary": ("time", "steps", "wall_seconds", "peak_memory_bytes"),
+    "failure": ("time", "kind", "evidence"),
+}

@@ -1,0 +1,89 @@
+"""Appending to a record, so that whatever kills the process, the lines written before stay readable."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from hpcscale.record.schema import FAILURES, REQUIRED, VERSION, Failure, Kind
+
+
+class RecordWriter:
+    """Writes one record. Each line is one ``write`` to a file opened for appending.
+
+    A line that is cut off (disk full, kill) damages no other: the next one starts with a line break of its own if the
+    file does not end in one.
+    """
+
+    def __init__(self, path: Path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._broken = _ends_inside_a_line(path)
+
+    def run(self, **values: Any) -> None:
+        """The first line: the resolved ``point``, ``versions``, ``hosts``, ``ranks``, ``device``, ``backend``."""
+        self._write("run", {"time": time.time(), **values})
+
+    def step(self, **values: Any) -> None:
+        """One step: ``step`` (from 1), ``step_seconds`` (slowest rank), ``loss``, ``tokens``, and what else was measured."""
+        self._write("step", values)
+
+    def summary(self, **values: Any) -> None:
+        """The last line of a completed attempt: ``steps``, ``wall_seconds``, ``peak_memory_bytes``."""
+        self._write("summary", {"time": time.time(), **values})
+
+    def failure(self, kind: Failure, evidence: str, **values: Any) -> None:
+        """The last line of a failed attempt: one of the failure words, and the text that shows it."""
+        if kind not in FAILURES:
+            raise ValueError(f"'{kind}' is no failure; valid: {', '.join(FAILURES)}")
+        self._write("failure", {"time": time.time(), "kind": kind, "evidence": evidence, **values})
+
+    def close(self) -> None:
+        """Flush to disk and close. Closing twice does nothing."""
+        if self._file >= 0:
+            os.fsync(self._file)
+            os.close(self._file)
+            self._file = -1
+
+    def __enter__(self) -> RecordWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _write(self, kind: Kind, values: dict[str, Any]) -> None:
+        missing = [key for key in REQUIRED[kind] if key not in values]
+        if missing:
+            raise ValueError(f"a {kind} line needs {', '.join(missing)}")
+        line = json.dumps({"schema": kind, "version": VERSION, **_plain(values)}, allow_nan=False, ensure_ascii=False)
+        data = (("\n" if self._broken else "") + line + "\n").encode()
+        self._broken = True  # until the whole line is on its way
+        written = os.write(self._file, data)
+        if written < len(data):
+            raise OSError(f"only {written} of {len(data)} bytes of a record line were written to {self.path}")
+        self._broken = False
+
+
+def _ends_inside_a_line(path: Path) -> bool:
+    size = path.stat().st_size
+    if size == 0:
+        return False
+    with path.open("rb") as file:
+        file.seek(size - 1)
+        return file.read(1) != b"\n"
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN or infinity: they become the strings ``"nan"``, ``"inf"`` and ``"-inf"``."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return repr(value)
+    if isinstance(value, dict):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value

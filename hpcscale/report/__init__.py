@@ -1,0 +1,1 @@
+"""What people read: scaling tables and charts."""

@@ -1,0 +1,1 @@
+"""What a person wrote: machines, devices, models, layouts, studies and settings, typed and validated."""

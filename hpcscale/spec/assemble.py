@@ -1,0 +1,214 @@
+"""From one assignment to its points: values put together, validated, checked against the rules, given a name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from hpcscale.spec import keys, rules
+from hpcscale.spec.assignment import Assignment, Sections, Skipped
+from hpcscale.spec.derive import Resolver, resolve_model
+from hpcscale.spec.job import Job
+from hpcscale.spec.keys import Key
+from hpcscale.spec.layout import Data, Layout, Protocol, Training
+from hpcscale.spec.machine import Machine, Queue
+from hpcscale.spec.model import Model
+from hpcscale.spec.point import Point, hash_of
+from hpcscale.spec.problems import InputError
+from hpcscale.spec.study import Study
+from hpcscale.spec.typed import problems_of
+from hpcscale.spec.units import format_seconds
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
+_LONGEST_SLUG = 120
+
+
+def assemble(
+    study: Study, machine: Machine, sections: Sections, assignment: Assignment, varying: list[Key]
+) -> Iterator[Point | Skipped]:
+    """The assignment's points, one a repeat; or why there is none."""
+    values = dict(assignment.values)
+    resolver = Resolver(values, sections, machine, assignment.derive, study.document)
+    if assignment.derive:
+        for key, value in resolver.derived().items():
+            if key in values:
+                message = f"two values for one axis: '{keys.short(key)}' is derived and also swept or set; keep one"
+                raise InputError(study.problem(assignment.location, message))
+            values[key] = value
+    model = _model(study, sections, assignment, values)
+    parts = _parts(study, sections, assignment, values)
+    layout, training = parts["layout"], parts["training"]
+    ranks_per_node = Resolver(values, sections, machine, {}).ranks_per_node()
+    nodes = -(-layout.ranks // ranks_per_node)
+    resources = _resources(study, machine, sections, assignment, values)
+    reasons = [
+        *rules.layout_violations(model, layout, training),
+        *rules.machine_violations(machine, training, nodes, ranks_per_node, resources),
+    ]
+    queue, reason = _queue(machine, nodes, parts["job"])
+    if reason and nodes <= machine.nodes:
+        reasons.append(reason)
+    reasons += _shape_violations(parts["job"], nodes)
+    slug = _slug(machine, values, varying, study, sections)
+    if reasons:
+        yield Skipped(machine.name, slug, "; ".join(reasons))
+        return
+    protocol = parts["protocol"]
+    warnings = tuple(_warnings(machine, layout, training, nodes, ranks_per_node, resources, queue))
+    for repeat in range(1, protocol.repeats + 1):
+        hashed = hash_of(machine, model, layout, training, parts["data"], protocol, resources, repeat)
+        name = slug if repeat == 1 else f"{slug}-r{repeat}"
+        yield Point(
+            study=study.name, identity=f"{name}-{hashed}", hash=hashed, scaling=study.file.scaling, machine=machine,
+            model=model, layout=layout, training=training, data=parts["data"], protocol=protocol, job=parts["job"],
+            resources=resources, repeat=repeat, nodes=nodes, ranks_per_node=ranks_per_node, queue=queue, warnings=warnings,
+        )  # fmt: skip
+
+
+def _model(study: Study, sections: Sections, assignment: Assignment, values: dict[Key, Any]) -> Model:
+    places = [("machines", assignment.machine, "model"), ("model",)]
+    location = next((place for place in places if place in study.document.places), ("machines", assignment.machine))
+    if ("model",) in assignment.values:
+        location = assignment.location
+    return resolve_model(values, sections, study.document, location)
+
+
+def _parts(study: Study, sections: Sections, assignment: Assignment, values: dict[Key, Any]) -> dict[str, Any]:
+    written: dict[str, Any] = {name: sections[name] for name in keys.SECTIONS}
+    for key, value in values.items():
+        if key[0] in written:
+            written[key[0]] = _with(written[key[0]], key[1:], value)
+    return {
+        name: _validated(kind, written[name], study, assignment)
+        for name, kind in (("layout", Layout), ("training", Training), ("job", Job), ("protocol", Protocol), ("data", Data))
+    }
+
+
+def _with(mapping: Any, path: Key, value: Any) -> dict[str, Any]:
+    result = dict(mapping) if isinstance(mapping, dict) else mapping.model_dump(exclude_unset=True) if mapping else {}
+    result[path[0]] = value if len(path) == 1 else _with(result.get(path[0]), path[1:], value)
+    return result
+
+
+def _validated(kind: type[BaseModel], data: dict[str, Any], study: Study, assignment: Assignment) -> Any:
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        found = problems_of(error, kind, study.document, ("machines", assignment.machine))
+        name = kind.__name__.lower()
+        raise InputError(
+            [study.problem(assignment.location, f"{name}: {each.message}") for each in found]
+        ) from None
+
+
+def _resources(
+    study: Study, machine: Machine, sections: Sections, assignment: Assignment, values: dict[Key, Any]
+) -> dict[str, int]:
+    given = dict(sections["resources"])
+    given.update({key[1]: value for key, value in values.items() if key[0] == "resources"})
+    for name, value in given.items():
+        place = ("machines", assignment.machine, "resources", name)
+        if name != "ranks_per_node" and name not in machine.resources:
+            valid = ", ".join([*machine.resources, "ranks_per_node"])
+            raise InputError(study.problem(place, f"{machine.name} has no resource '{name}'; valid: {valid}"))
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise InputError(study.problem(place, f"{name} is {value!r}; it must be a whole number"))
+        if name == "ranks_per_node" and value < 1:
+            raise InputError(study.problem(place, f"ranks_per_node is {value}; it must be at least 1"))
+    return {**machine.default_resources(), **given}
+
+
+def _queue(machine: Machine, nodes: int, job: Job) -> tuple[Queue | None, str | None]:
+    """The queue for such a job, or why no queue takes it."""
+    if not machine.queues:
+        return None, None
+    if job.queue is not None:
+        for queue in machine.queues:
+            if queue.name == job.queue:
+                refusal = queue.admits(nodes, job.time)
+                return (queue, None) if refusal is None else (None, _refused(nodes, job, [refusal]))
+        valid = ", ".join(queue.name for queue in machine.queues)
+        return None, f"{machine.name} has no queue '{job.queue}'; valid: {valid}"
+    refusals = []
+    for queue in machine.queues:
+        refusal = queue.admits(nodes, job.time)
+        if refusal is None and not queue.on_request:
+            return queue, None
+        refusals.append(refusal or f"{queue.name} would, if job.queue names it")
+    return None, _refused(nodes, job, refusals)
+
+
+def _refused(nodes: int, job: Job, refusals: list[str]) -> str:
+    time = f" for {format_seconds(job.time)}" if job.time is not None else ""
+    return f"no queue takes {nodes} nodes{time}: " + ", ".join(refusals)
+
+
+def _shape_violations(job: Job, nodes: int) -> Iterator[str]:
+    if job.node_shape is None:
+        return
+    shape = rules.parse_node_shape(job.node_shape)
+    if shape is None:
+        yield f"node_shape '{job.node_shape}' is no shape such as 8x24x32:torus"
+        return
+    product = 1
+    for axis in shape:
+        product *= axis
+    if product != nodes:
+        yield f"node_shape {job.node_shape} has {product} nodes, but the layout needs {nodes}"
+
+
+def _warnings(
+    machine: Machine, layout: Layout, training: Training, nodes: int, ranks_per_node: int, resources: dict[str, int], queue: Queue | None
+) -> Iterator[str]:
+    idle = nodes * ranks_per_node - layout.ranks
+    if idle and machine.scheduler != "local":
+        yield f"{layout.ranks} ranks leave {idle} of {ranks_per_node} ranks of the last node idle, which is paid for"
+    if queue is not None and nodes % queue.allocation_unit:
+        unit = queue.allocation_unit
+        yield f"{queue.name} hands out nodes in units of {unit}: {nodes} nodes occupy {-(-nodes // unit) * unit}"
+    device = machine.device_facts
+    if device.peak(training.precision, resources) is None and (device.peak_tflops or device.modes):
+        yield f"{device.name} has no {training.precision} peak in its profile: no MFU for these points"
+    yield from rules.batch_warnings(layout, training)
+
+
+def _slug(machine: Machine, values: dict[Key, Any], varying: list[Key], study: Study, sections: Sections) -> str:
+    words = [machine.name] if len(study.file.machines) > 1 else []
+    for key in varying:
+        value = values.get(key)
+        if value is None:
+            value = sections["model"] if key == ("model",) else _section_value(sections, key)
+        if value is None:
+            continue
+        words.append(_word(key, value))
+    return _UNSAFE.sub("-", "-".join(words))[:_LONGEST_SLUG].strip("-.") or machine.name
+
+
+def _section_value(sections: Sections, key: Key) -> Any:
+    value: Any = sections.get(key[0])
+    for step in key[1:]:
+        value = value.get(step) if isinstance(value, dict) else getattr(value, step, None)
+    if value is None and key[0] == "layout":
+        return Layout.model_fields[key[1]].default
+    return value
+
+
+@lru_cache(maxsize=65536)
+def _word_of(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return name if value else f"no-{name}"
+    separator = "-" if isinstance(value, str) or name[-1].isdigit() else ""
+    return f"{name}{separator}{value}"
+
+
+def _word(key: Key, value: Any) -> str:
+    if key == ("model",):
+        return value if isinstance(value, str) else str(value.get("name") or value.get("base") or "model")
+    try:
+        return _word_of(keys.short(key), value)
+    except TypeError:
+        return keys.short(key)

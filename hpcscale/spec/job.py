@@ -1,0 +1,146 @@
+"""How a point is run: time, queue and the directives that a person adds; and what differs per person."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from hpcscale.spec.problems import InputError, suggestion
+from hpcscale.spec.typed import Strict, validate
+from hpcscale.spec.units import Seconds
+from hpcscale.spec.yaml12 import Document, load, loads
+
+
+class Job(Strict):
+    """One job's demands on the scheduler; they do not change what is measured."""
+
+    time: Seconds | None = None
+    queue: str | None = None
+    mail_user: str | None = None
+    mail_type: str | None = None
+    reservation: str | None = None
+    qos: str | None = None
+    exclude: str | None = None
+    nodelist: str | None = None
+    node_shape: str | None = None  # PJM: 8x24x32:torus
+    priority: int | None = None
+    directives: dict[str, str | int | bool] = Field(default_factory=dict)
+
+
+class Environment(Strict):
+    """What a job needs before Python starts."""
+
+    modules: tuple[str, ...] = ()
+    venv: str | None = None
+    archive: str | None = None
+    container: str | None = None
+    setup: str = ""
+    variables: dict[str, str] = Field(default_factory=dict)
+
+
+class Settings(Strict):
+    """What differs per person on one machine. A machine ignores what it does not use."""
+
+    account: str | None = None
+    group: str | None = None
+    project: str | None = None
+    volumes: tuple[str, ...] = ()
+    environment: Environment = Environment()
+    python: str | None = None
+
+
+class SettingsFile(Strict):
+    """The user's configuration file: settings for every machine and by machine."""
+
+    defaults: Settings = Settings()
+    machines: dict[str, Settings] = Field(default_factory=dict)
+
+
+def configuration_folder() -> Path:
+    """Where the user's own machines, studies, templates and settings lie."""
+    given = os.environ.get("HPCSCALE_CONFIG_HOME")
+    if given:
+        return Path(given)
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "hpcscale"
+
+
+def settings_path() -> Path:
+    return configuration_folder() / "settings.yaml"
+
+
+def read_settings(path: Path | None = None) -> SettingsFile:
+    """The user's settings; an absent or empty file is no error."""
+    path = path or settings_path()
+    if not path.exists():
+        return SettingsFile()
+    document = load(path)
+    if document.data is None:
+        return SettingsFile()
+    return validate(SettingsFile, document)
+
+
+SettingKey = Literal["account", "group", "project", "volumes", "python"]
+
+
+def is_setting(key: str) -> bool:
+    return key.split(".", 1)[0] in Settings.model_fields
+
+
+def parse_value(text: str) -> Any:
+    """The value of ``--set key=value``, by YAML's rules; text that is no YAML stays text."""
+    try:
+        return loads(text).data
+    except InputError:
+        return text
+
+
+def merge_settings(file: SettingsFile, machine: str, overrides: dict[str, Any]) -> Settings:
+    """Defaults, then the machine's, then ``overrides`` (``account``, ``environment.venv``, ``fugaku.group``)."""
+    merged = _merge(
+        file.defaults.model_dump(exclude_unset=True),
+        file.machines[machine].model_dump(exclude_unset=True) if machine in file.machines else {},
+    )
+    for key, value in overrides.items():
+        parts = key.split(".")
+        if parts[0] == machine and is_setting(".".join(parts[1:])):
+            parts = parts[1:]
+        elif not is_setting(key):
+            continue
+        nested: Any = value
+        for part in reversed(parts):
+            nested = {part: nested}
+        merged = _merge(merged, _as_written(nested))
+    return validate(Settings, Document(merged, "--set"))
+
+
+def _as_written(nested: dict[str, Any]) -> dict[str, Any]:
+    """Text stays text (an account may be a number), and one value may stand for a list of one."""
+    for key in ("account", "group", "project", "python"):
+        if key in nested and isinstance(nested[key], int | float):
+            nested[key] = str(nested[key])
+    if isinstance(nested.get("volumes"), str):
+        nested["volumes"] = nested["volumes"].split(":") if ":" in nested["volumes"] else [nested["volumes"]]
+    environment = nested.get("environment")
+    if isinstance(environment, dict) and isinstance(environment.get("modules"), str):
+        environment["modules"] = environment["modules"].split()
+    return nested
+
+
+def _merge(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
+    result = dict(low)
+    for key, value in high.items():
+        both = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = _merge(result[key], value) if both else value
+    return result
+
+
+def missing(settings: Settings, requires: tuple[str, ...]) -> list[str]:
+    """Those of the machine's required settings that are not given."""
+    return [key for key in requires if not getattr(settings, key, None)]
+
+
+def unknown_set_key(key: str, valid: list[str]) -> str:
+    return f"--set {key}: there is no such key{suggestion(key, valid)}"

@@ -1,0 +1,1 @@
+"""What runs inside a job: the only room that imports torch."""
