@@ -14,7 +14,7 @@ from hpcscale.spec.assignment import Assignment, Sections, Skipped
 from hpcscale.spec.derive import Resolver, resolve_model
 from hpcscale.spec.job import Job
 from hpcscale.spec.keys import Key
-from hpcscale.spec.layout import Data, Layout, Protocol, Training
+from hpcscale.spec.layout import Layout, Training
 from hpcscale.spec.machine import Machine, Queue
 from hpcscale.spec.model import Model
 from hpcscale.spec.point import Point, hash_of
@@ -27,99 +27,131 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
 _LONGEST_SLUG = 120
 
 
-def assemble(
-    study: Study, machine: Machine, sections: Sections, assignment: Assignment, varying: list[Key]
-) -> Iterator[Point | Skipped]:
-    """The assignment's points, one a repeat; or why there is none."""
-    values = dict(assignment.values)
-    resolver = Resolver(values, sections, machine, assignment.derive, study.document)
-    if assignment.derive:
-        for key, value in resolver.derived().items():
-            if key in values:
-                message = f"two values for one axis: '{keys.short(key)}' is derived and also swept or set; keep one"
-                raise InputError(study.problem(assignment.location, message))
-            values[key] = value
-    model = _model(study, sections, assignment, values)
-    parts = _parts(study, sections, assignment, values)
-    layout, training = parts["layout"], parts["training"]
-    ranks_per_node = Resolver(values, sections, machine, {}).ranks_per_node()
-    nodes = -(-layout.ranks // ranks_per_node)
-    resources = _resources(study, machine, sections, assignment, values)
-    reasons = [
-        *rules.layout_violations(model, layout, training),
-        *rules.machine_violations(machine, training, nodes, ranks_per_node, resources),
-    ]
-    queue, reason = _queue(machine, nodes, parts["job"])
-    if reason and nodes <= machine.nodes:
-        reasons.append(reason)
-    reasons += _shape_violations(parts["job"], nodes)
-    slug = _slug(machine, values, varying, study, sections)
-    if reasons:
-        yield Skipped(machine.name, slug, "; ".join(reasons))
-        return
-    protocol = parts["protocol"]
-    warnings = tuple(_warnings(machine, layout, training, nodes, ranks_per_node, resources, queue))
-    for repeat in range(1, protocol.repeats + 1):
-        hashed = hash_of(machine, model, layout, training, parts["data"], protocol, resources, repeat)
-        name = slug if repeat == 1 else f"{slug}-r{repeat}"
-        yield Point(
-            study=study.name, identity=f"{name}-{hashed}", hash=hashed, scaling=study.file.scaling, machine=machine,
-            model=model, layout=layout, training=training, data=parts["data"], protocol=protocol, job=parts["job"],
-            resources=resources, repeat=repeat, nodes=nodes, ranks_per_node=ranks_per_node, queue=queue, warnings=warnings,
-        )  # fmt: skip
+class Assembler:
+    """Makes the points of one machine of a study. What no sweep changes is validated once."""
 
+    def __init__(self, study: Study, machine: Machine, sections: Sections, varying: list[Key]):
+        self.study, self.machine, self.sections, self.varying = study, machine, sections, varying
+        self._unchanged: dict[str, Any] = {}
+        self._peaks: dict[tuple[Any, ...], float | None] = {}
 
-def _model(study: Study, sections: Sections, assignment: Assignment, values: dict[Key, Any]) -> Model:
-    places = [("machines", assignment.machine, "model"), ("model",)]
-    location = next((place for place in places if place in study.document.places), ("machines", assignment.machine))
-    if ("model",) in assignment.values:
-        location = assignment.location
-    return resolve_model(values, sections, study.document, location)
+    def points(self, assignment: Assignment) -> Iterator[Point | Skipped]:
+        """The assignment's points, one a repeat; or why there is none."""
+        study, machine = self.study, self.machine
+        values = self._with_derived(assignment)
+        model = self._model(assignment, values)
+        parts = self._parts(assignment, values)
+        layout, training, job, protocol = parts["layout"], parts["training"], parts["job"], parts["protocol"]
+        ranks_per_node = Resolver(values, self.sections, machine, {}).ranks_per_node()
+        nodes = -(-layout.ranks // ranks_per_node)
+        resources = self._resources(assignment, values)
+        reasons = [
+            *rules.layout_violations(model, layout, training),
+            *rules.machine_violations(machine, training, nodes, ranks_per_node, resources),
+            *_shape_violations(job, nodes),
+        ]
+        queue, reason = _queue(machine, nodes, job)
+        if reason and nodes <= machine.nodes:
+            reasons.append(reason)
+        slug = self._slug(values)
+        if reasons:
+            place = study.problem(assignment.location, "")
+            yield Skipped(f"{place.file}:{place.line}:{place.column}", machine.name, slug, "; ".join(reasons))
+            return
+        peak = self._peak(training.precision, resources)
+        warnings = tuple(_warnings(machine, layout, training, nodes, ranks_per_node, peak, queue))
+        for repeat in range(1, protocol.repeats + 1):
+            hashed = hash_of(machine, model, layout, training, parts["data"], protocol, resources, repeat)
+            name = slug if repeat == 1 else f"{slug}-r{repeat}"
+            yield Point(
+                study=study.name, identity=f"{name}-{hashed}", hash=hashed, scaling=study.file.scaling,
+                machine=machine, model=model, layout=layout, training=training, data=parts["data"], protocol=protocol,
+                job=job, resources=resources, repeat=repeat, nodes=nodes, ranks_per_node=ranks_per_node, queue=queue,
+                peak_tflops=peak, warnings=warnings,
+            )  # fmt: skip
 
+    def _with_derived(self, assignment: Assignment) -> dict[Key, Any]:
+        values = dict(assignment.values)
+        if assignment.derive:
+            resolver = Resolver(values, self.sections, self.machine, assignment.derive, self.study.document)
+            for key, value in resolver.derived().items():
+                if key in assignment.values:
+                    message = f"two values for one axis: '{keys.short(key)}' is derived and also swept or set; keep one"
+                    raise InputError(self.study.problem(assignment.location, message))
+                values[key] = value
+        return values
 
-def _parts(study: Study, sections: Sections, assignment: Assignment, values: dict[Key, Any]) -> dict[str, Any]:
-    written: dict[str, Any] = {name: sections[name] for name in keys.SECTIONS}
-    for key, value in values.items():
-        if key[0] in written:
-            written[key[0]] = _with(written[key[0]], key[1:], value)
-    return {
-        name: _validated(kind, written[name], study, assignment)
-        for name, kind in (("layout", Layout), ("training", Training), ("job", Job), ("protocol", Protocol), ("data", Data))
-    }
+    def _model(self, assignment: Assignment, values: dict[Key, Any]) -> Model:
+        places = [("machines", assignment.machine, "model"), ("model",)]
+        known = self.study.document.places
+        location = next((place for place in places if place in known), ("machines", assignment.machine))
+        if ("model",) in assignment.values:
+            location = assignment.location
+        return resolve_model(values, self.sections, self.study.document, location)
+
+    def _parts(self, assignment: Assignment, values: dict[Key, Any]) -> dict[str, Any]:
+        changed = {key[0] for key in values}
+        parts = {}
+        for name, kind in keys.SECTIONS.items():
+            if name in changed:
+                written = self.sections[name]
+                for key, value in values.items():
+                    if key[0] == name:
+                        written = _with(written, key[1:], value)
+                parts[name] = self._validated(kind, written, assignment)
+            else:
+                if name not in self._unchanged:
+                    self._unchanged[name] = self._validated(kind, self.sections[name], assignment)
+                parts[name] = self._unchanged[name]
+        return parts
+
+    def _validated(self, kind: type[BaseModel], data: dict[str, Any], assignment: Assignment) -> Any:
+        try:
+            return kind.model_validate(data)
+        except ValidationError as error:
+            found = problems_of(error, kind, self.study.document, ("machines", assignment.machine))
+            name = kind.__name__.lower()
+            raise InputError(
+                [self.study.problem(assignment.location, f"{name}: {each.message}") for each in found]
+            ) from None
+
+    def _resources(self, assignment: Assignment, values: dict[Key, Any]) -> dict[str, int]:
+        machine = self.machine
+        given = dict(self.sections["resources"])
+        given.update({key[1]: value for key, value in values.items() if key[0] == "resources"})
+        for name, value in given.items():
+            place = ("machines", assignment.machine, "resources", name)
+            if name != "ranks_per_node" and name not in machine.resources:
+                valid = ", ".join([*machine.resources, "ranks_per_node"])
+                message = f"{machine.name} has no resource '{name}'; valid: {valid}"
+                raise InputError(self.study.problem(place, message))
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise InputError(self.study.problem(place, f"{name} is {value!r}; it must be a whole number"))
+            if name == "ranks_per_node" and value < 1:
+                raise InputError(self.study.problem(place, f"ranks_per_node is {value}; it must be at least 1"))
+        return {**machine.default_resources(), **given}
+
+    def _peak(self, precision: str, resources: dict[str, int]) -> float | None:
+        key = (precision, *resources.items())
+        if key not in self._peaks:
+            self._peaks[key] = self.machine.device_facts.peak(precision, resources)
+        return self._peaks[key]
+
+    def _slug(self, values: dict[Key, Any]) -> str:
+        words = [self.machine.name] if len(self.study.file.machines) > 1 else []
+        for key in self.varying:
+            value = values.get(key)
+            if value is None:
+                value = self.sections["model"] if key == ("model",) else _section_value(self.sections, key)
+            if value is not None:
+                words.append(_word(key, value))
+        return _UNSAFE.sub("-", "-".join(words))[:_LONGEST_SLUG].strip("-.") or self.machine.name
 
 
 def _with(mapping: Any, path: Key, value: Any) -> dict[str, Any]:
     result = dict(mapping) if isinstance(mapping, dict) else mapping.model_dump(exclude_unset=True) if mapping else {}
     result[path[0]] = value if len(path) == 1 else _with(result.get(path[0]), path[1:], value)
     return result
-
-
-def _validated(kind: type[BaseModel], data: dict[str, Any], study: Study, assignment: Assignment) -> Any:
-    try:
-        return kind.model_validate(data)
-    except ValidationError as error:
-        found = problems_of(error, kind, study.document, ("machines", assignment.machine))
-        name = kind.__name__.lower()
-        raise InputError(
-            [study.problem(assignment.location, f"{name}: {each.message}") for each in found]
-        ) from None
-
-
-def _resources(
-    study: Study, machine: Machine, sections: Sections, assignment: Assignment, values: dict[Key, Any]
-) -> dict[str, int]:
-    given = dict(sections["resources"])
-    given.update({key[1]: value for key, value in values.items() if key[0] == "resources"})
-    for name, value in given.items():
-        place = ("machines", assignment.machine, "resources", name)
-        if name != "ranks_per_node" and name not in machine.resources:
-            valid = ", ".join([*machine.resources, "ranks_per_node"])
-            raise InputError(study.problem(place, f"{machine.name} has no resource '{name}'; valid: {valid}"))
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise InputError(study.problem(place, f"{name} is {value!r}; it must be a whole number"))
-        if name == "ranks_per_node" and value < 1:
-            raise InputError(study.problem(place, f"ranks_per_node is {value}; it must be at least 1"))
-    return {**machine.default_resources(), **given}
 
 
 def _queue(machine: Machine, nodes: int, job: Job) -> tuple[Queue | None, str | None]:
@@ -138,7 +170,10 @@ def _queue(machine: Machine, nodes: int, job: Job) -> tuple[Queue | None, str | 
         refusal = queue.admits(nodes, job.time)
         if refusal is None and not queue.on_request:
             return queue, None
-        refusals.append(refusal or f"{queue.name} would, if job.queue names it")
+        if refusal is None:
+            refusals.append(f"{queue.name} would, if job.queue names it")
+        elif not queue.on_request:
+            refusals.append(refusal)
     return None, _refused(nodes, job, refusals)
 
 
@@ -162,7 +197,13 @@ def _shape_violations(job: Job, nodes: int) -> Iterator[str]:
 
 
 def _warnings(
-    machine: Machine, layout: Layout, training: Training, nodes: int, ranks_per_node: int, resources: dict[str, int], queue: Queue | None
+    machine: Machine,
+    layout: Layout,
+    training: Training,
+    nodes: int,
+    ranks_per_node: int,
+    peak: float | None,
+    queue: Queue | None,
 ) -> Iterator[str]:
     idle = nodes * ranks_per_node - layout.ranks
     if idle and machine.scheduler != "local":
@@ -171,21 +212,9 @@ def _warnings(
         unit = queue.allocation_unit
         yield f"{queue.name} hands out nodes in units of {unit}: {nodes} nodes occupy {-(-nodes // unit) * unit}"
     device = machine.device_facts
-    if device.peak(training.precision, resources) is None and (device.peak_tflops or device.modes):
+    if peak is None and (device.peak_tflops or device.modes):
         yield f"{device.name} has no {training.precision} peak in its profile: no MFU for these points"
     yield from rules.batch_warnings(layout, training)
-
-
-def _slug(machine: Machine, values: dict[Key, Any], varying: list[Key], study: Study, sections: Sections) -> str:
-    words = [machine.name] if len(study.file.machines) > 1 else []
-    for key in varying:
-        value = values.get(key)
-        if value is None:
-            value = sections["model"] if key == ("model",) else _section_value(sections, key)
-        if value is None:
-            continue
-        words.append(_word(key, value))
-    return _UNSAFE.sub("-", "-".join(words))[:_LONGEST_SLUG].strip("-.") or machine.name
 
 
 def _section_value(sections: Sections, key: Key) -> Any:
@@ -201,6 +230,8 @@ def _section_value(sections: Sections, key: Key) -> Any:
 def _word_of(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return name if value else f"no-{name}"
+    if name in ("sharding", "precision"):
+        return value
     separator = "-" if isinstance(value, str) or name[-1].isdigit() else ""
     return f"{name}{separator}{value}"
 

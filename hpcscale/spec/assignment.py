@@ -23,8 +23,12 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A point that breaks a rule, with the sentence that says why."""
+    """A point that breaks a rule, with the sentence that says why. ``place``: file:line:column of its sweep."""
 
+    place: str
     machine: str
     what: str
     reason: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: skipped {self.what}: {self.reason}"

@@ -21,7 +21,12 @@ class Resolver:
     """Looks names up for the expressions of one point: its values, its derived values, ranks, devices and nodes."""
 
     def __init__(
-        self, values: Mapping[Key, Any], sections: Sections, machine: Machine, derive: Derive, document: Document | None = None
+        self,
+        values: Mapping[Key, Any],
+        sections: Sections,
+        machine: Machine,
+        derive: Derive,
+        document: Document | None = None,
     ):
         self.values, self.sections, self.machine, self.derive = values, sections, machine, derive
         self.document = document or Document(None, "")
@@ -74,11 +79,11 @@ class Resolver:
         self._done[name] = value
         return value
 
-    def _names(self, text: str) -> set[str]:
+    def _names(self, text: str) -> frozenset[str]:
         try:
             return expressions.names(text)
         except expressions.ExpressionError:
-            return set()  # reported, with its place, when the value is computed
+            return frozenset()  # reported, with its place, when the value is computed
 
     def _derived_entry(self, name: str) -> tuple[str, tuple[Any, Location]] | None:
         if name in self.derive:
@@ -106,7 +111,9 @@ class Resolver:
         if key is None:
             valid = [*keys.valid_names(self.machine.resources), *keys.COMPUTED, *self.derive]
             near = difflib.get_close_matches(name, valid, n=1)
-            raise _UnknownName(f"'{name}', which is neither a key nor derived" + (f"; did you mean '{near[0]}'?" if near else ""))
+            raise _UnknownName(
+                f"'{name}', which is neither a key nor derived" + (f"; did you mean '{near[0]}'?" if near else "")
+            )
         if key in self.values:
             return self.values[key]
         return self._from_sections(key, name)

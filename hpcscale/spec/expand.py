@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hpcscale.spec import keys, locate, machine
-from hpcscale.spec.assemble import assemble
+from hpcscale.spec.assemble import Assembler
 from hpcscale.spec.assignment import Assignment, Sections, Skipped
 from hpcscale.spec.keys import Key
 from hpcscale.spec.machine import Machine
@@ -16,6 +16,9 @@ from hpcscale.spec.point import Point
 from hpcscale.spec.problems import InputError, Problem, suggestion
 from hpcscale.spec.study import MachineEntry, Study
 from hpcscale.spec.sweep import Sweeps
+
+# The order of a slug's words; keys that are not here follow in the order of the study.
+_FIRST: list[Key] = [("model",), *(("layout", name) for name in ("dp", "tp", "pp", "cp", "sharding"))]
 
 
 @dataclass
@@ -128,7 +131,9 @@ def _varying(assignments: list[Assignment], sections: dict[str, Sections]) -> li
         found = {_written(section["layout"].get(name, 1)) for section in sections.values()}
         if len(found) > 1:
             distinct.setdefault(("layout", name), set()).update(found)
-    return [key for key, values in distinct.items() if len(values) > 1]
+    # A job's demands (time, queue) are no part of what a point is.
+    found = [key for key, values in distinct.items() if len(values) > 1 and key[0] != "job"]
+    return sorted(found, key=lambda key: _FIRST.index(key) if key in _FIRST else len(_FIRST))
 
 
 def _written(value: Any) -> str:
@@ -139,9 +144,12 @@ def _points(
     expansion: Expansion, assignments: list[Assignment], sections: dict[str, Sections], varying: list[Key]
 ) -> Iterator[Point]:
     seen: set[str] = set()
+    assemblers = {
+        name: Assembler(expansion.study, profile, sections[name], varying)
+        for name, profile in expansion.machines.items()
+    }
     for each in assignments:
-        made = assemble(expansion.study, expansion.machines[each.machine], sections[each.machine], each, varying)
-        for point in made:
+        for point in assemblers[each.machine].points(each):
             if isinstance(point, Skipped):
                 expansion.skipped.append(point)
             elif point.identity in seen:

@@ -27,7 +27,11 @@ _COMPARE: dict[type[ast.AST], Callable[[Any, Any], bool]] = {
     ast.In: lambda a, b: a in b,
     ast.NotIn: lambda a, b: a not in b,
 }
-_UNARY: dict[type[ast.AST], Callable[[Any], Any]] = {ast.USub: operator.neg, ast.UAdd: operator.pos, ast.Not: operator.not_}
+_UNARY: dict[type[ast.AST], Callable[[Any], Any]] = {
+    ast.USub: operator.neg,
+    ast.UAdd: operator.pos,
+    ast.Not: operator.not_,
+}
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "min": min,
     "max": max,
@@ -73,13 +77,16 @@ def _check(node: ast.AST, text: str) -> None:
     elif isinstance(node, ast.Constant) and not isinstance(node.value, int | float | str | bool):
         raise ExpressionError(f"'{text}' holds a value that is neither a number nor text")
     elif not isinstance(node, _ALLOWED):
-        raise ExpressionError(f"'{text}' uses {type(node).__name__}; only arithmetic, comparisons and 'a if b else c' work")
+        raise ExpressionError(
+            f"'{text}' uses {type(node).__name__}; only arithmetic, comparisons and 'a if b else c' work"
+        )
 
 
-def names(text: str) -> set[str]:
+@lru_cache(maxsize=4096)
+def names(text: str) -> frozenset[str]:
     """The names that the expression reads."""
     tree = parse(text)
-    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id not in _FUNCTIONS}
+    return frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id not in _FUNCTIONS)
 
 
 def evaluate(text: str, values: Mapping[str, Any] | Callable[[str], Any]) -> Any:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from hpcscale.spec import device as devices
 from hpcscale.spec.device import Device
-from hpcscale.spec.model import Count, Positive
+from hpcscale.spec.model import Positive
 from hpcscale.spec.problems import InputError
 from hpcscale.spec.typed import Strict, validate
 from hpcscale.spec.units import Bytes, Seconds, format_seconds
 from hpcscale.spec.yaml12 import load
 
 Communication = Literal["auto", "nccl", "gloo", "mpi"]
+
+
+# Names that stand in scripts and folder names as they are.
+PlainName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
 class Node(Strict):
@@ -55,7 +59,7 @@ class TimeRange(Strict):
 class Queue(Strict):
     """A partition (Slurm) or resource group (PJM). The first of the list that admits a job takes it."""
 
-    name: str
+    name: PlainName
     nodes: tuple[Positive, Positive]
     time: TimeRange
     on_request: bool = False  # only when job.queue names it
@@ -85,13 +89,16 @@ class Resource(Strict):
     def refuses(self, value: int) -> str | None:
         if self.choices is not None and value not in self.choices:
             return "it must be one of " + ", ".join(str(each) for each in self.choices)
-        if self.minimum is not None and value < self.minimum or self.maximum is not None and value > self.maximum:
+        if (self.minimum is not None and value < self.minimum) or (self.maximum is not None and value > self.maximum):
             return f"it must be {self.minimum} to {self.maximum}"
         return None
 
 
 class Launch(Strict):
-    """How ranks start. ``command`` is one shell line in Jinja; the training command follows it."""
+    """How ranks start. ``command`` is one shell line in Jinja; the training command follows it.
+
+    It may read ``ranks``, ``ranks_per_node``, ``nodes``, ``threads_per_rank`` and ``python``.
+    """
 
     command: str
     communication: Communication = "auto"
@@ -112,14 +119,12 @@ class Pjm(Strict):
 
     resource_unit: str
     directives: tuple[str, ...] = ()  # whole option texts, as they follow #PJM
-    statistics: bool = True
-    per_rank_output: str = ""  # the launcher's option and pattern for it
 
 
 class Machine(Strict):
     """One machine. Sizes in bytes, times in seconds."""
 
-    name: str
+    name: PlainName
     title: str = ""
     scheduler: Literal["slurm", "pjm", "local"]
     verified: bool = True
@@ -170,22 +175,12 @@ class Machine(Strict):
         return self.model_copy(update={"node": self.node.found()})
 
 
-RanksPerNode = Annotated[int, Field(strict=True, gt=0)]
-
-
 def read(path: Path) -> Machine:
     """One machine profile. Raises InputError with every problem of the file."""
     document = load(path)
     machine = validate(Machine, document)
-    _check_templates(machine, document)
-    return machine.found()
-
-
-def _check_templates(machine: Machine, document: Any) -> None:
     for name, resource in machine.resources.items():
         reason = resource.refuses(resource.default)
         if reason:
             raise InputError(document.problem(("resources", name), f"default {resource.default} of {name}: {reason}"))
-
-
-__all__ = ["Communication", "Count", "Launch", "Machine", "Network", "Node", "Queue", "Resource", "read"]
+    return machine.found()

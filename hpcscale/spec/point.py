@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from pydantic import BaseModel
-
 from hpcscale.spec.job import Job
 from hpcscale.spec.layout import Data, Layout, Protocol, Training
 from hpcscale.spec.machine import Machine, Queue
 from hpcscale.spec.model import Model
+from hpcscale.spec.typed import Strict
 
 SCHEMA = 1
 
@@ -39,6 +38,7 @@ class Point:
     nodes: int
     ranks_per_node: int
     queue: Queue | None
+    peak_tflops: float | None  # of one device, dense, at this precision and these resources
     warnings: tuple[str, ...] = field(default=())
 
     @property
@@ -71,56 +71,54 @@ class Point:
             return self.job.time
         return self.queue.time.default if self.queue else None
 
-    def document(self) -> dict[str, Any]:
-        """The content of point.json: all that training and reporting read."""
+    def text(self) -> str:
+        """point.json: all that training and reporting read. One line a top-level key, so a change is one line of a diff."""
+        resources = ", ".join(f'"{name}": {value}' for name, value in self.resources.items())
         device = self.machine.device_facts
-        return {
-            "schema": SCHEMA,
-            "study": self.study,
-            "point": self.identity,
-            "hash": self.hash,
-            "scaling": self.scaling,
-            "repeat": self.repeat,
-            "machine": self.machine.name,
-            "nodes": self.nodes,
-            "ranks": self.ranks,
-            "ranks_per_node": self.ranks_per_node,
-            "devices": self.devices,
-            "device": {
-                "name": device.name,
-                "kind": device.kind,
-                "peak_tflops": device.peak(self.training.precision, self.resources),
-                "memory_bytes": device.memory,
-            },
-            "resources": dict(self.resources),
-            "communication": self.communication,
-            "threads_per_rank": self.threads_per_rank,
-            "model": _dump(self.model),
-            "layout": _dump(self.layout),
-            "training": _dump(self.training),
-            "data": _dump(self.data),
-            "protocol": _dump(self.protocol),
-            "job": {"time_seconds": self.job_seconds, "queue": self.queue.name if self.queue else None},
-        }
+        peak = f'"peak_tflops": {"null" if self.peak_tflops is None else self.peak_tflops}'
+        memory = f'"memory_bytes": {"null" if device.memory is None else device.memory}'
+        seconds = "null" if self.job_seconds is None else self.job_seconds
+        lines = [
+            f'  "schema": {SCHEMA}',
+            f'  "study": {_quoted(self.study)}',
+            f'  "point": {_quoted(self.identity)}',
+            f'  "hash": {_quoted(self.hash)}',
+            f'  "scaling": {_quoted(self.scaling)}',
+            f'  "repeat": {self.repeat}',
+            f'  "machine": {_quoted(self.machine.name)}',
+            f'  "nodes": {self.nodes}',
+            f'  "ranks": {self.ranks}',
+            f'  "ranks_per_node": {self.ranks_per_node}',
+            f'  "devices": {self.devices}',
+            f'  "device": {{"name": {_quoted(device.name)}, "kind": "{device.kind}", {peak}, {memory}}}',
+            f'  "resources": {{{resources}}}',
+            f'  "communication": {_quoted(self.communication)}',
+            f'  "threads_per_rank": {self.threads_per_rank}',
+            f'  "job": {{"time_seconds": {seconds}, "queue": {_quoted(self.queue.name) if self.queue else "null"}}}',
+        ]
+        parts = ("model", self.model), ("layout", self.layout), ("training", self.training), ("data", self.data)
+        # pyright does not see the hash that pydantic gives frozen models
+        lines += [f'  "{key}": {_written(value)}' for key, value in (*parts, ("protocol", self.protocol))]  # pyright: ignore[reportArgumentType]
+        return "{\n" + ",\n".join(lines) + "\n}\n"
+
+    def document(self) -> dict[str, Any]:
+        """The content of point.json as a mapping."""
+        return json.loads(self.text())
 
 
 @lru_cache(maxsize=4096)
-def _dump(value: BaseModel) -> dict[str, Any]:
-    return value.model_dump(mode="json")
-
-
-def text(document: Mapping[str, Any]) -> str:
-    """point.json's text: one line a top-level key, so that a change is one line of a diff."""
-    parts = (f'  "{key}": {_encode(value)}' for key, value in document.items())
-    return "{\n" + ",\n".join(parts) + "\n}\n"
-
-
-_encode = json.JSONEncoder(ensure_ascii=False).encode
+def _quoted(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 @lru_cache(maxsize=4096)
-def _varied(value: BaseModel) -> str:
-    return json.dumps(value.model_dump(mode="json", exclude_defaults=True), sort_keys=True)
+def _written(value: Strict) -> str:
+    return value.model_dump_json()
+
+
+@lru_cache(maxsize=4096)
+def _varied(value: Strict) -> str:
+    return value.model_dump_json(exclude_defaults=True)
 
 
 def hash_of(
@@ -139,7 +137,6 @@ def hash_of(
     (time, queue, account) are left out too: they do not change what is measured.
     """
     parts = [machine.name, repr(sorted(resources.items())), str(repeat)]
-    parts += [_varied(each) for each in (model, layout, training, data)]
+    parts += [_varied(each) for each in (model, layout, training, data)]  # pyright: ignore[reportArgumentType]
     parts.append(f"{protocol.warmup_steps}+{protocol.measured_steps}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
-

@@ -6,6 +6,7 @@ Sources: Megatron-LM (heads and vocabulary divide by tp; batches divide by dp x 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from hpcscale.spec.layout import Layout, Training
@@ -13,6 +14,10 @@ from hpcscale.spec.machine import Machine
 from hpcscale.spec.model import Model
 
 NodeShape = tuple[int, ...]
+
+_NODE_SHAPE = re.compile(
+    r"[1-9][0-9]*(x[1-9][0-9]*){0,2}(:(torus|mesh|noncont))?(:(strict|strict-io))?(:(io-exclusive|no-io-exclusive))?\Z"
+)
 
 
 def layout_violations(model: Model, layout: Layout, training: Training) -> Iterator[str]:
@@ -109,11 +114,10 @@ def machine_violations(
 
 
 def parse_node_shape(text: str) -> NodeShape | None:
-    """``8x24x32:torus`` -> (8, 24, 32); None if it is no shape of 1 to 3 axes."""
-    axes = text.split(":", 1)[0].split("x")
-    if not 1 <= len(axes) <= 3 or not all(axis.isdigit() and int(axis) for axis in axes):
+    """``8x24x32:torus`` -> (8, 24, 32); None if it is no shape that PJM reads (Command Reference, -L node=)."""
+    if not _NODE_SHAPE.match(text):
         return None
-    return tuple(int(axis) for axis in axes)
+    return tuple(int(axis) for axis in text.split(":", 1)[0].split("x"))
 
 
 def batch_warnings(layout: Layout, training: Training) -> Iterator[str]:

@@ -20,7 +20,13 @@ JobPart = keys.PARTS["job"]
 
 
 def _folder_name(value: str) -> str:
-    if not value or value in (".", "..") or "/" in value or any(ord(c) < 32 for c in value) or len(value.encode()) > 200:
+    if (
+        not value
+        or value in (".", "..")
+        or "/" in value
+        or any(ord(c) < 32 for c in value)
+        or len(value.encode()) > 200
+    ):
         raise ValueError(f"{value!r} cannot name a folder; use letters, digits, '_', '-' and '.'")
     return value
 
@@ -40,7 +46,7 @@ def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, dict) else value
 
 
-Sweeps = Annotated[list[Sweep], BeforeValidator(_as_list)]
+Sweeps = Annotated[list[Sweep], BeforeValidator(_as_list, json_schema_input_type=Sweep | list[Sweep])]
 
 
 class MachineEntry(Strict):
@@ -118,7 +124,9 @@ def _accept_mp(document: Document) -> list[Problem]:
         if not isinstance(layout, dict) or "mp" not in layout:
             continue
         if "tp" in layout:
-            message = f"two values for one axis: mp: {layout['mp']} and tp: {layout['tp']} (mp is a spelling of tp); keep one"
+            message = (
+                f"two values for one axis: mp: {layout['mp']} and tp: {layout['tp']} (mp is a spelling of tp); keep one"
+            )
             problems.append(document.problem((*place, "mp"), message))
             continue
         layout["tp"] = layout.pop("mp")

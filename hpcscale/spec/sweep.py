@@ -126,7 +126,9 @@ class Sweeps:
         for part in parts:
             for key in part:
                 if key in seen:
-                    message = f"two values for one axis: '{keys.short(key)}' stands in more than one of set, product and zip"
+                    message = (
+                        f"two values for one axis: '{keys.short(key)}' stands in more than one of set, product and zip"
+                    )
                     self._complain(location, message + "; keep one")
                 seen.add(key)
 

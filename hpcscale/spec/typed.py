@@ -28,7 +28,9 @@ def validate(kind: type[M], document: Document, location: Location = ()) -> M:
         data = data[step]
     if not isinstance(data, dict):
         what = "is empty" if data is None else f"is {_type_name(data)}"
-        raise InputError(document.problem(location, f"a {_title(kind)} is a mapping of keys to values, but this {what}"))
+        raise InputError(
+            document.problem(location, f"a {_title(kind)} is a mapping of keys to values, but this {what}")
+        )
     try:
         return kind.model_validate(data)
     except ValidationError as error:
@@ -49,19 +51,31 @@ def problems_of(
             if where in branches:
                 continue
             branches.add(where)
-        problems.append(document.problem(where, _sentence(each, kind, where[len(location) :])))
+        sentence = _sentence(each, kind, where[len(location) :])
+        problems.append(document.problem(where, sentence, at_key=each["type"] == "extra_forbidden"))
     return problems
 
 
 def _real_location(document: Document, base: Location, loc: tuple[Any, ...]) -> Location:
     """The part of pydantic's location that exists in the file: union branches and missing keys do not."""
-    if not document.places:
-        return (*base, *loc)
-    here = base
+    here, data = base, document.data
+    for step in base:
+        data = _inside(data, step)
     for step in loc:
-        if (*here, step) in document.places:
-            here = (*here, step)
+        if _inside(data, step) is not _NOTHING:
+            here, data = (*here, step), _inside(data, step)
     return here
+
+
+_NOTHING = object()
+
+
+def _inside(data: Any, step: Any) -> Any:
+    if isinstance(data, dict):
+        return data.get(step, _NOTHING)
+    if isinstance(data, list | tuple) and isinstance(step, int):
+        return data[step] if step < len(data) else _NOTHING
+    return _NOTHING
 
 
 def _sentence(error: Any, kind: type[BaseModel], where: Location) -> str:
@@ -141,5 +155,5 @@ def partial(kind: type[BaseModel], name: str) -> type[Strict]:
         annotation: Any = info.annotation
         for item in info.metadata:
             annotation = typing.Annotated[annotation, item]
-        fields[key] = (annotation | None if not info.metadata else typing.Optional[annotation], None)
+        fields[key] = (annotation | None, None)
     return create_model(name, __base__=Strict, __doc__=f"Any of the keys of {kind.__name__}.", **fields)

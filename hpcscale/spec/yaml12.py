@@ -39,6 +39,7 @@ class Document:
     data: Any
     file: str
     places: dict[Location, tuple[int, int]] = field(default_factory=dict)
+    keys: dict[Location, tuple[int, int]] = field(default_factory=dict)  # where the key itself stands
 
     def place(self, location: Location) -> tuple[int, int]:
         """Line and column of the value at ``location``, or of the nearest part around it that has a place."""
@@ -46,8 +47,9 @@ class Document:
             location = location[:-1]
         return self.places.get(location, (0, 0))
 
-    def problem(self, location: Location, message: str) -> Problem:
-        return Problem(self.file, *self.place(location), message)
+    def problem(self, location: Location, message: str, at_key: bool = False) -> Problem:
+        place = self.keys[location] if at_key and location in self.keys else self.place(location)
+        return Problem(self.file, *place, message)
 
 
 def read_scalar(text: str) -> Any:
@@ -123,7 +125,9 @@ class _Builder:
             return self._mapping(node, location, inside)
         if isinstance(node, yaml.SequenceNode):
             return [self._value(each, (*location, i), inside) for i, each in enumerate(node.value)]
-        if not node.style and node.tag in (None, "tag:yaml.org,2002:str"):  # plain: None in Python's parser, "" in C
+        if (
+            isinstance(node, yaml.ScalarNode) and not node.style and node.tag in (None, "tag:yaml.org,2002:str")
+        ):  # plain: None in Python's parser, "" in C
             return read_scalar(node.value)
         return node.value
 
@@ -139,7 +143,7 @@ class _Builder:
                 self._complain(key_node, f"the key '{key}' stands here a second time (first on line {first[0]})")
                 continue
             here = (*location, key)
-            self.document.places[here] = _mark(key_node)
+            self.document.places[here] = self.document.keys[here] = _mark(key_node)
             value = self._value(value_node, here, inside)
             # A scalar's own place is more useful than its key's; a block's is not.
             if isinstance(value_node, yaml.ScalarNode) and value_node.value != "":

@@ -1,0 +1,46 @@
+# `make` lists what can be made. Everything installs what it needs into .venv; nothing else is touched.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+DEMO := .demo
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check format benchmark clean
+
+help: ## list these commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(INSTALLED) ## create .venv and install hpcscale with everything that demo, test and check need
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "hpcscale needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,mpi]'
+	@touch $@
+
+demo: $(INSTALLED) ## train a tiny GPT on 1 and 2 cores, print the scaling table, draw the chart (.demo/scaling.png)
+	$(BIN)/hpcscale run studies/quickstart.yaml --out $(DEMO)/runs --rerun
+	$(BIN)/hpcscale report studies/quickstart.yaml --runs $(DEMO)/runs --chart $(DEMO)/scaling.png > /dev/null
+	@echo "chart: $(DEMO)/scaling.png"
+
+test: $(INSTALLED) ## run the whole test suite
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED) ## lint, formatting, types, and the direction of imports between rooms
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+format: $(INSTALLED) ## format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+benchmark: $(INSTALLED) ## measure the command line against a bare interpreter and a bare Jinja loop
+	$(BIN)/python benchmarks/cli.py
+
+clean: ## remove what make made, .venv included
+	rm -rf $(VENV) $(DEMO) dist build .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,47 @@
+"""Errors as people see them: sentences, exit codes, no traceback unless HPCSCALE_TRACEBACK is set."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+FAILED, WRONG_INPUT = 1, 2
+
+
+@contextmanager
+def report_input_errors() -> Iterator[None]:
+    """Turn what goes wrong inside into one sentence on stderr and an exit code."""
+    try:
+        yield
+    except Exception as error:
+        if os.environ.get("HPCSCALE_TRACEBACK"):
+            raise
+        sys.stdout.flush()
+        code = _explain(error)
+        sys.stderr.flush()
+        sys.exit(code)
+
+
+def _explain(error: Exception) -> int:
+    from hpcscale.spec.problems import InputError
+
+    if isinstance(error, InputError):
+        for problem in error.problems:
+            print(f"hpcscale: {problem}", file=sys.stderr)
+        return WRONG_INPUT
+    if isinstance(error, BrokenPipeError):
+        # The reader (head, less) has gone: nobody is there to be told.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"hpcscale: {place}{error.strerror or error}", file=sys.stderr)
+        return FAILED
+    print(
+        f"hpcscale: this should not happen ({type(error).__name__}: {error}); "
+        "HPCSCALE_TRACEBACK=1 shows where, please report it",
+        file=sys.stderr,
+    )
+    return FAILED

@@ -1,0 +1,63 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class SetPair(click.ParamType):
+    """``key=value``; the value is read as YAML reads it."""
+
+    name = "key=value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Any]:
+        if isinstance(value, tuple):
+            return value
+        key, equals, text = str(value).partition("=")
+        if not equals or not key:
+            self.fail(f"'{value}' is not key=value", param, ctx)
+        from hpcscale.spec.job import parse_value
+
+        return key, parse_value(text)
+
+
+def set_option(function: F) -> F:
+    return click.option(
+        "--set", "sets", type=SetPair(), multiple=True, metavar="KEY=VALUE",
+        help="Replace a key of the study (time, gbs, layout.tp) or a setting of yours (account, fugaku.group). Repeatable.",
+    )(function)  # fmt: skip
+
+
+def machine_option(function: F) -> F:
+    return click.option(
+        "--machine", "machines", multiple=True, metavar="NAME", help="Only this machine of the study. Repeatable."
+    )(function)
+
+
+def point_option(function: F) -> F:
+    return click.option("--point", metavar="GLOB", help="Only points whose name matches, for example '*dp8*'.")(
+        function
+    )
+
+
+def json_option(function: F) -> F:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")(function)
+
+
+def out_option(function: F) -> F:
+    return click.option(
+        "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("runs"), show_default=True, metavar="DIR",
+        help="The folder of all runs; the study gets a folder in it.",
+    )(function)  # fmt: skip
+
+
+def print_json(value: Any) -> None:
+    import json
+
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))

@@ -1,0 +1,85 @@
+"""``hpcscale report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from hpcscale.report.build import Report
+
+FORMATS = ("table", "md", "csv", "json")
+
+
+@click.command()
+@click.argument("arguments", nargs=-1, required=True, metavar="STUDY|RUNS|CSV...")
+@click.option("--format", "form", type=click.Choice(FORMATS), help="Default: table, or what --output's suffix says.")
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the table there.")
+@click.option(
+    "--chart", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Draw to a .png or .svg."
+)
+@click.option("--convention", metavar="NAME", help="Count every row's FLOPs as this tool or convention does.")
+@click.option(
+    "--runs", type=click.Path(file_okay=False, path_type=Path), default=Path("runs"), show_default=True, metavar="DIR",
+    help="The folder of all runs.",
+)  # fmt: skip
+def command(
+    arguments: tuple[str, ...],
+    form: str | None,
+    as_json: bool,
+    output: Path | None,
+    chart: Path | None,
+    convention: str | None,
+    runs: Path,
+) -> None:
+    """Print the scaling table of studies, runs and published tables; draw the chart.
+
+    A study means its runs and the published table it compares with. Published figures stand beside what follows from
+    their rows, and the lines below the table say what reproduces.
+    """
+    from hpcscale.report import show
+    from hpcscale.report.build import build
+
+    if chart is not None:
+        from hpcscale.report.chart import check_suffix
+
+        check_suffix(chart)
+    report = build(arguments, runs, convention)
+    chosen = "json" if as_json else form or _suffix(output)
+    if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(_text(report, chosen), encoding="utf-8")
+    elif chosen == "table":
+        from hpcscale.report.table import print_table
+
+        print_table(report, show.console())
+    else:
+        click.echo(_text(report, chosen), nl=False)
+    if chart is not None:
+        from hpcscale.report import chart as drawing
+
+        chart.parent.mkdir(parents=True, exist_ok=True)
+        drawing.save(report.frame, chart)
+        click.echo(f"chart written to {chart}", err=True)
+
+
+def _suffix(output: Path | None) -> str:
+    word = output.suffix.lstrip(".") if output else ""
+    return word if word in FORMATS else "table"
+
+
+def _text(report: Report, form: str) -> str:
+    from hpcscale.report import show, table
+
+    if form == "table":
+        import io
+
+        from rich.console import Console
+
+        file = io.StringIO()
+        table.print_table(report, Console(file=file, width=show.WIDTH_OF_A_FILE))
+        return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
+    return {"md": table.markdown, "csv": table.csv, "json": table.as_json}[form](report)

@@ -1,0 +1,192 @@
+"""One point as one job script: what the templates may read, and the templates themselves."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from hpcscale import __version__
+from hpcscale.jobs import quoting
+from hpcscale.spec import locate
+from hpcscale.spec.job import Job, Settings
+from hpcscale.spec.machine import Machine
+from hpcscale.spec.point import Point
+from hpcscale.spec.problems import InputError, suggestion
+from hpcscale.spec.units import format_seconds
+
+# Job keys as the schedulers spell them. What a scheduler has no word for is refused, never dropped.
+SPELLING: dict[str, dict[str, str]] = {
+    "slurm": {
+        "mail_user": "mail-user",
+        "mail_type": "mail-type",
+        "reservation": "reservation",
+        "qos": "qos",
+        "exclude": "exclude",
+        "nodelist": "nodelist",
+    },
+    "pjm": {"mail_user": "--mail-list", "mail_type": "-m", "priority": "-p"},
+    "local": {},
+}
+_OWN = ("time", "queue", "node_shape", "directives")  # keys that the templates place themselves
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_OPTION = re.compile(r"-{0,2}[A-Za-z][A-Za-z0-9-]*\Z")
+
+
+class Scripts:
+    """Writes the scripts of one machine for one person. Templates are read and compiled once."""
+
+    def __init__(self, machine: Machine, settings: Settings):
+        self.machine, self.settings = machine, settings
+        self._environment = _templates()
+        try:
+            self._template = self._environment.get_template(f"{machine.scheduler}.sh.j2")
+            self._launch = self._environment.from_string(machine.launch.command)
+            self._before = self._environment.get_template("environment.sh.j2")
+        except jinja2.TemplateSyntaxError as error:
+            where = error.filename or f"the launch command of {machine.name}"
+            raise InputError(f"{where}, line {error.lineno}: {error.message}") from None
+        self._fixed = self._what_no_point_changes()
+        self._environments: dict[int, str] = {}
+        self._launches: dict[tuple[int, ...], str] = {}
+
+    def _what_no_point_changes(self) -> dict[str, Any]:
+        environment = self.settings.environment
+        for key in ("archive", "container"):
+            if getattr(environment, key):
+                message = (
+                    f"environment.{key} is not written into scripts yet; do it with shell lines in environment.setup"
+                )
+                raise InputError(message)
+        variables = {**self.machine.variables, **environment.variables}
+        for name in variables:
+            if not _VARIABLE.match(name):
+                raise InputError(f"'{name}' cannot name an environment variable (letters, digits and '_' only)")
+        return {
+            "machine": self.machine,
+            "settings": self.settings,
+            "variables": variables,
+            "host_suffix": self.machine.slurm.host_suffix,
+            "version": __version__,
+            "python": self.settings.python or self.machine.python,
+        }
+
+    def render(self, point: Point, folder: Path) -> str:
+        """The text of job.sh for a point whose files lie in ``folder`` (an absolute path)."""
+        values = {**self._fixed, **_point_values(point, folder), **_requests(point.job, self.machine)}
+        values["chosen"] = _chosen_resources(point)
+        python = quoting.shell(values["python"])
+        values["command"] = f'{python} -m hpcscale.train "$point/point.json"'
+        try:
+            values["environment"] = self._environment_of(point)
+            values["launch"] = self._launch_of(point, python)
+            return self._template.render(values)
+        except jinja2.TemplateError as error:
+            raise InputError(f"the script of {self.machine.name} cannot be written: {error.message}") from None
+
+    def _environment_of(self, point: Point) -> str:
+        threads = point.threads_per_rank
+        if threads not in self._environments:
+            self._environments[threads] = self._before.render(self._fixed, threads_per_rank=threads).rstrip()
+        return self._environments[threads]
+
+    def _launch_of(self, point: Point, python: str) -> str:
+        key = (point.ranks, min(point.ranks_per_node, point.ranks), point.nodes, point.threads_per_rank)
+        if key not in self._launches:
+            names = ("ranks", "ranks_per_node", "nodes", "threads_per_rank")
+            line = self._launch.render(dict(zip(names, key, strict=True)), python=python)
+            self._launches[key] = " ".join(line.split())
+        return self._launches[key]
+
+
+def _point_values(point: Point, folder: Path) -> dict[str, Any]:
+    seconds = point.job_seconds
+    text = str(folder)
+    special = "%" if "%" in text else "\\" if "\\" in text else ""
+    if special and point.machine.scheduler != "local":
+        # Slurm: % starts a pattern, and a backslash turns patterns off (seen with 22.05); PJM: % starts a pattern
+        raise InputError(
+            f"{text} holds a '{special}', which schedulers read as a pattern; choose another folder with --out"
+        )
+    return {
+        "title": f"{point.study}: {point.identity}",
+        "summary": summary(point),
+        "job": point.job,
+        "job_name": quoting.job_name(point.study, point.hash),
+        "job_seconds": seconds,
+        "time": format_seconds(seconds) if seconds else None,
+        "queue": point.queue,
+        "nodes": point.nodes,
+        "ranks": point.ranks,
+        "ranks_per_node": min(point.ranks_per_node, point.ranks),
+        "threads_per_rank": point.threads_per_rank,
+        "folder": text,
+    }
+
+
+def _requests(job: Job, machine: Machine) -> dict[str, Any]:
+    """The person's own directives and job keys, under the scheduler's names; a directive of the machine gives way."""
+    words = SPELLING[machine.scheduler]
+    requests: dict[str, Any] = {}
+    for key in job.model_fields_set:
+        value = getattr(job, key)
+        if key in _OWN or value is None:
+            continue
+        if key not in words:
+            valid = ", ".join(words) or "none"
+            raise InputError(f"job.{key} means nothing to {machine.scheduler} on {machine.name}; it knows: {valid}")
+        requests[words[key]] = value
+    for name in job.directives:
+        if not _OPTION.match(name):
+            raise InputError(f"job.directives: '{name}' is no option name{suggestion(name, words.values())}")
+    if machine.scheduler == "slurm":
+        own = {name.lstrip("-"): value for name, value in job.directives.items()}
+        both = {**machine.slurm.directives, **own}
+        return {"directives": {k: v for k, v in both.items() if v is not False}, "requests": requests}
+    for name, value in job.directives.items():
+        option = name if name.startswith("-") else ("-" if len(name) == 1 else "--") + name
+        requests[option] = value
+    if machine.scheduler == "local" and requests:
+        raise InputError(f"job.directives mean nothing on {machine.name}, which has no scheduler; remove them")
+    return {"directives": {}, "requests": requests}
+
+
+def _chosen_resources(point: Point) -> list[str]:
+    """Resource values that the script names: those that differ from the machine's default, or always where it says so."""
+    chosen = []
+    for name, resource in point.machine.resources.items():
+        value = point.resources.get(name, resource.default)
+        if resource.emit == "always" or (resource.emit == "changed" and value != resource.default):
+            chosen.append(f"{name}={value}")
+    return chosen
+
+
+def summary(point: Point) -> str:
+    """One line for people: model, layout, sizes."""
+    layout = point.layout
+    words = [f"{axis} {getattr(layout, axis)}" for axis in ("dp", "tp", "pp", "cp") if getattr(layout, axis) > 1]
+    training = point.training
+    return (
+        f"{quoting.comment(point.model.name)}, {' x '.join(words) or '1 rank'} ({layout.sharding}), "
+        f"{point.nodes} node{'s' if point.nodes > 1 else ''}, {point.ranks} rank{'s' if point.ranks > 1 else ''}, "
+        f"sequence length {training.sequence_length}, batch {training.global_batch_size} in micro batches of "
+        f"{training.micro_batch_size}, {training.precision}, activation checkpointing {training.activation_checkpointing}"
+    )
+
+
+@lru_cache(maxsize=1)
+def _templates() -> jinja2.Environment:
+    folders = [str(path) for path in locate.folders("templates")]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folders),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # scripts are no HTML; every value passes one of the filters below
+    )
+    environment.filters.update(shell=quoting.shell, directive=quoting.directive, comment=quoting.comment)
+    return environment

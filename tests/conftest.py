@@ -1,0 +1,46 @@
+"""What several test folders use: the command line as a user calls it, in an empty folder, with settings of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+Result = subprocess.CompletedProcess[str]
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Callable[..., Result]:
+    """``cli("render", "quickstart")`` runs hpcscale in ``tmp_path`` with an empty configuration folder."""
+
+    def call(*arguments: object, cwd: Path | None = None, stdin: str | None = None, **variables: str) -> Result:
+        environment = {
+            **os.environ,
+            "HPCSCALE_CONFIG_HOME": str(tmp_path / "configuration"),
+            "COLUMNS": "140",
+            **variables,
+        }
+        return subprocess.run(
+            [sys.executable, "-m", "hpcscale", *map(str, arguments)],
+            cwd=cwd or tmp_path, env=environment, input=stdin, capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+
+    return call
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str, str], Path]:
+    """``write("a.yaml", text)`` writes a file below ``tmp_path`` and returns its path."""
+
+    def put(name: str, text: str) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return put

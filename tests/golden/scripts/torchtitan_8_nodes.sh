@@ -1,0 +1,39 @@
+#!/bin/bash
+# torchtitan_llama: llama3-70b-seq8192-mbs1-ac-full-e1d37307
+# llama3-70b, dp 64 (fsdp), 8 nodes, 64 ranks, sequence length 8192, batch 64 in micro batches of 1, bf16, activation checkpointing full
+# Written by hpcscale 0.1.0 for torchtitan's 64 A100 80 GB. Submit it with: sbatch job.sh
+# What it runs is described in point.json beside it. All #SBATCH lines stand before the first command.
+#
+#SBATCH --job-name=torchtitan_llama-e1d37307
+#SBATCH --partition=gpu
+#SBATCH --nodes=8
+#SBATCH --ntasks-per-node=8
+#SBATCH --cpus-per-task=12
+#SBATCH --gpus-per-node=8
+#SBATCH --exclusive
+#SBATCH --mem=0
+#SBATCH --time=01:00:00
+#SBATCH --output="/scratch/<account>/runs/torchtitan_llama/llama3-70b-seq8192-mbs1-ac-full-e1d37307/%j.log"
+#SBATCH --open-mode=append
+
+# Environment: the user's modules and Python, then what the machine needs.
+# Since Slurm 22.05 srun does not read SLURM_CPUS_PER_TASK.
+export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
+export OMP_NUM_THREADS=12
+
+set -euo pipefail
+
+# One folder for each attempt: a requeued job has the same id and a higher restart count.
+point='/scratch/<account>/runs/torchtitan_llama/llama3-70b-seq8192-mbs1-ac-full-e1d37307'
+export HPCSCALE_ATTEMPT="$point/attempts/$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}"
+mkdir -p -- "$HPCSCALE_ATTEMPT"
+
+# The ranks meet at the first node of the job, on a port that follows from the job's id.
+MASTER_ADDR="$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)"
+export MASTER_ADDR
+export MASTER_PORT=$((10000 + SLURM_JOB_ID % 50000))
+
+cd -- "$point"
+srun --kill-on-bad-exit=1 \
+  python3 -m hpcscale.train "$point/point.json" \
+  > "$HPCSCALE_ATTEMPT/output" 2>&1
