@@ -31,7 +31,7 @@ class Record:
             return self.failure.get("kind", "error")
         if self.summary is not None:
             return "completed"
-        return "unfinished" if self.run else "unreadable"
+        return "unreadable" if self.damaged_lines and not self.run else "unfinished"
 
     @property
     def point(self) -> dict[str, Any]:
