@@ -1,0 +1,48 @@
+"""Number formats: what the weights are kept in, and what the matrix products are done in."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch.distributed.fsdp import MixedPrecisionPolicy
+
+
+@dataclass(frozen=True)
+class Precision:
+    """``master``: weights and optimizer state. ``compute``: matrix products; activations follow."""
+
+    master: torch.dtype
+    compute: torch.dtype
+    tf32: bool = False
+
+    @property
+    def mixed(self) -> bool:
+        return self.compute != self.master
+
+    def autocast(self, device: torch.device) -> AbstractContextManager[object]:
+        """The context for a forward pass whose weights are in ``master``."""
+        return torch.autocast(device.type, dtype=self.compute) if self.mixed else nullcontext()
+
+    def fsdp_policy(self) -> MixedPrecisionPolicy:
+        """FSDP2 gathers weights in ``compute`` and sums gradients in ``master``.
+
+        Inputs are not cast: a block's input has the right type already, and rotary tables must stay exact.
+        """
+        if not self.mixed:
+            return MixedPrecisionPolicy(cast_forward_inputs=False)
+        return MixedPrecisionPolicy(param_dtype=self.compute, reduce_dtype=self.master, cast_forward_inputs=False)
+
+
+PRECISIONS = {
+    "fp64": Precision(torch.float64, torch.float64),
+    "fp32": Precision(torch.float32, torch.float32),
+    "tf32": Precision(torch.float32, torch.float32, tf32=True),
+    "bf16": Precision(torch.float32, torch.bfloat16),
+}
+
+
+def use_matmul_precision(precision: Precision) -> None:
+    """float32 products on GPUs: TF32 only where it is asked for (it keeps 10 of 23 bits)."""
+    torch.set_float32_matmul_precision("high" if precision.tf32 else "highest")

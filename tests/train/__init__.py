@@ -1,0 +1,1 @@
+"""Tests of what runs inside a job: real processes, tiny models."""
