@@ -55,7 +55,7 @@ def cpu_and_memory(command: list[str], folder: Path) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--repeat", type=int, default=7)
     parser.add_argument("--points", type=int, nargs="+", default=[1000, 10000])
     arguments = parser.parse_args()
@@ -71,12 +71,34 @@ def measure(folder: Path, repeat: int, counts: list[int]) -> None:
     commands: dict[str, list[str]] = {
         "bare interpreter": [sys.executable, "-c", "pass"],
         "hpcscale --help": [*hpcscale, "--help"],
-        "render 1 point": [*hpcscale, "render", study(folder, 1), "--set", "group=hp000000", "--out", str(folder / "out")],
+        "render 1 point": [
+            *hpcscale,
+            "render",
+            study(folder, 1),
+            "--set",
+            "group=hp000000",
+            "--out",
+            str(folder / "out"),
+        ],
     }
     for count in counts:
         path = study(folder, count)
-        commands[f"render {count} points"] = [*hpcscale, "render", path, "--set", "group=hp000000", "--out", str(folder / "out")]
-        commands[f"bare loop, {count} scripts"] = [sys.executable, str(loop), str(golden), str(folder / "out"), str(count)]
+        commands[f"render {count} points"] = [
+            *hpcscale,
+            "render",
+            path,
+            "--set",
+            "group=hp000000",
+            "--out",
+            str(folder / "out"),
+        ]
+        commands[f"bare loop, {count} scripts"] = [
+            sys.executable,
+            str(loop),
+            str(golden),
+            str(folder / "out"),
+            str(count),
+        ]
     times: dict[str, list[float]] = {label: [] for label in commands}
     memory: dict[str, float] = {}
     for round_ in range(repeat + 1):
@@ -103,7 +125,9 @@ def show(median: dict[str, float], memory: dict[str, float], counts: list[int], 
     for label, seconds in median.items():
         print(f"  {label:<28} {seconds:8.3f} s {memory[label]:8.0f} MiB")
     print("ratios")
-    print(f"  --help / bare interpreter    {median['hpcscale --help'] / median['bare interpreter']:8.2f}    (target: at most 6)")
+    print(
+        f"  --help / bare interpreter    {median['hpcscale --help'] / median['bare interpreter']:8.2f}    (target: at most 6)"
+    )
     for count in counts:
         over = median[f"render {count} points"] - median["render 1 point"]
         bare = median[f"bare loop, {count} scripts"] - median["bare interpreter"]

@@ -34,7 +34,13 @@ def test_commands_work_as_written(page: Path, tmp_path: Path) -> None:
             for line in block["body"].splitlines():
                 command = line.removeprefix("$ ").replace("<account>", "account1")
                 done = subprocess.run(
-                    ["bash", "-c", command], cwd=work, env=environment, capture_output=True, text=True, timeout=300, check=False
+                    ["bash", "-c", command],
+                    cwd=work,
+                    env=environment,
+                    capture_output=True,
+                    text=True,
+                    timeout=300,
+                    check=False,
                 )
                 assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
                 ran += 1

@@ -7,7 +7,7 @@ same name without the ending holds what follows from the rest of the row. Empty 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -32,8 +32,9 @@ COLUMNS: tuple[Column, ...] = (
     Column("record", "text", "path of the record that the numbers come from"),
     Column("date", "text", "when it was measured, as written"),
     Column("note", "text", "what the row says beside its numbers"),
+    Column("printed", "text", "a document's own words where unit or value differ from this table's"),
     # What ran where
-    Column("status", "text", "completed, oom, timeout, preempted, node, nan, error, unfinished, missing"),
+    Column("status", "text", "completed, oom, timeout, preempted, node, nan, error, unfinished, unreadable, missing"),
     Column("machine", "text", "machine profile"),
     Column("device", "text", "device of the catalogue, as written"),
     Column("resources", "text", "what the job chose, as freq=2000,eco_state=0"),
@@ -52,6 +53,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("sharding", "text", "ddp, zero1, fsdp, hsdp"),
     Column("micro_batch_size", "int", "sequences"),
     Column("global_batch_size", "int", "sequences"),
+    Column("tokens_per_step", "int", "global batch x sequence length"),
+    Column("tokens_per_step_published", "int", "as printed"),
     Column("gradient_accumulation", "int", "micro batches a replica and step"),
     Column("sequence_length", "int", "tokens"),
     Column("activation_checkpointing", "text", "none, full, selective-op, selective-layer:k, core-attention"),
@@ -68,7 +71,9 @@ COLUMNS: tuple[Column, ...] = (
     Column("tokens_per_second_published", "float", "as printed"),
     Column("tokens_per_second_per_device", "float", "tokens/s / devices"),
     Column("tokens_per_second_per_device_published", "float", "as printed"),
-    Column("samples_per_second_published", "float", "sequences per second as printed"),
+    Column("samples_per_second", "float", "sequences per second"),
+    Column("samples_per_second_published", "float", "as printed"),
+    Column("steps_per_second", "float", "1 / step_seconds"),
     Column("steps_per_second_published", "float", "as printed"),
     Column("peak_memory_bytes", "int", "of the rank that needs most"),
     Column("memory_kind", "text", "what peak_memory_bytes is: resident (RSS), allocated (CUDA), node (RSS of a node)"),
@@ -76,7 +81,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("loss_last", "float", "loss of the last step"),
     # Rates
     Column("flops_convention", "text", "the convention of cost/flops.py that TFLOPs, MFU and HFU use"),
-    Column("flops_per_token", "float", "model FLOPs a token under that convention, backward included"),
+    Column("flops_per_token", "float", "FLOPs a token under that convention, forward and backward"),
     Column("peak_tflops", "float", "dense peak of one device at this precision and these resources"),
     Column("tflops_per_device", "float", "TFLOP/s per device under the convention"),
     Column("tflops_per_device_published", "float", "as printed, in TFLOP/s"),
@@ -94,13 +99,24 @@ COLUMNS: tuple[Column, ...] = (
 )
 
 NAMES = tuple(column.name for column in COLUMNS)
-_DTYPES = {"text": "string", "int": "Int64", "float": "Float64", "bool": "boolean"}
-DTYPES = {column.name: _DTYPES[column.kind] for column in COLUMNS}
+_DTYPES: dict[str, Any] = {"text": "string", "int": "Int64", "float": "Float64", "bool": "boolean"}
+DTYPES: dict[str, Any] = {column.name: _DTYPES[column.kind] for column in COLUMNS}
 
 
 def empty() -> pd.DataFrame:
     """The table without rows."""
     return pd.DataFrame({name: pd.Series(dtype=DTYPES[name]) for name in NAMES})
+
+
+_PYTHON: dict[str, tuple[type, ...]] = {"text": (str,), "int": (int,), "float": (int, float), "bool": (bool,)}
+_TYPES = {column.name: _PYTHON[column.kind] for column in COLUMNS}
+
+
+def check(row: dict[str, object]) -> None:
+    """Raises TypeError for a value that its column cannot hold."""
+    for name, value in row.items():
+        if value is not None and not isinstance(value, _TYPES[name]):
+            raise TypeError(f"{name} is {value!r}")
 
 
 def frame(rows: list[dict[str, object]]) -> pd.DataFrame:
@@ -110,3 +126,11 @@ def frame(rows: list[dict[str, object]]) -> pd.DataFrame:
         raise ValueError(f"no such column: {', '.join(sorted(unknown))}")
     columns = {name: pd.array([row.get(name) for row in rows], dtype=DTYPES[name]) for name in NAMES}
     return pd.DataFrame(columns)
+
+
+def rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The table's rows as mappings from column name to value; empty cells are None, numbers Python's own."""
+    columns = {
+        str(name): table[name].astype(object).where(table[name].notna(), None).tolist() for name in table.columns
+    }
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]

@@ -1,0 +1,73 @@
+"""From what a person names (studies, folders of runs, CSV files) to one table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from hpcscale.ingest import published, records
+from hpcscale.spec import locate, study
+from hpcscale.spec.expand import expand
+from hpcscale.spec.problems import InputError, suggestion
+
+RUNS = Path("runs")
+
+
+def gather(arguments: Sequence[str], runs: Path = RUNS, convention: str | None = None) -> pd.DataFrame:
+    """The rows of all arguments, in their order. ``convention`` is that of measured rows.
+
+    An argument is a folder of runs, a CSV file, or a study (path or name), which means its runs in ``runs`` and the
+    published tables that it compares with; a bare name may also be a published table or a folder in ``runs``.
+    """
+    if not arguments:
+        raise InputError("name a study, a folder of runs or a CSV file")
+    tables = [table for argument in arguments for table in _tables(argument, runs, convention)]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _tables(argument: str, runs: Path, convention: str | None) -> list[pd.DataFrame]:
+    path = Path(argument)
+    known = [*locate.available("studies"), *locate.available(published.FOLDER, ".csv")]
+    if path.is_dir() and (argument not in known or records.holds_runs(path)):
+        return [records.read(path, convention)]
+    if path.suffix == ".csv":
+        return [published.read(_published_path(argument))]
+    if path.suffix in (".yaml", ".yml") or argument in locate.available("studies"):
+        return _study(study.read(argument), runs, convention)
+    if argument in locate.available(published.FOLDER, ".csv"):
+        return [published.read(_published_path(argument))]
+    if (runs / argument).is_dir():
+        return [records.read(runs / argument, convention)]
+    if "/" in argument:
+        raise InputError(f"there is no {argument}: a report needs a study, a folder of runs or a CSV file")
+    raise InputError(f"there is no study, published table or folder of runs '{argument}'{suggestion(argument, known)}")
+
+
+def _published_path(name: str) -> Path:
+    return locate.find(name, published.FOLDER, "published table", ".csv")
+
+
+def _study(asked: study.Study, runs: Path, convention: str | None) -> list[pd.DataFrame]:
+    tables = []
+    folder = runs / asked.name
+    if folder.is_dir() and records.holds_runs(folder):
+        tables.append(records.read(folder, convention))
+    compare = [asked.file.compare] if isinstance(asked.file.compare, str) else asked.file.compare
+    tables += [_compared(name, asked) for name in compare]
+    if not tables:
+        raise InputError(
+            f"{asked.name} has no runs in {folder}; make some with: hpcscale run {asked.path}"
+            if not folder.is_dir()
+            else f"{folder} holds no run"
+        )
+    return tables
+
+
+def _compared(name: str, asked: study.Study) -> pd.DataFrame:
+    """The published rows of the study's models: a document may hold tables of others too."""
+    table = published.read(_published_path(name))
+    models = {point.model.name for point in expand(asked)}
+    kept = table[table["model"].isin(models)]
+    return (kept if len(kept) else table).reset_index(drop=True)

@@ -1,0 +1,43 @@
+"""The median of a few measurements, and how far it can be trusted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import median
+from typing import NamedTuple
+
+COVERAGE = 0.95
+
+
+class Median(NamedTuple):
+    """A median and its interval, in the unit of the values."""
+
+    value: float
+    low: float
+    high: float
+
+
+def median_with_interval(values: Sequence[float]) -> Median:
+    """The median and its distribution-free interval: the pair of order statistics x(k), x(n+1-k) with the largest k
+    that still covers the true median with probability 95 % or more, 1 - 2 P(Binomial(n, 1/2) < k).
+
+    Below six values no pair reaches 95 %; the interval is then [smallest, largest], which covers 1 - 2^(1-n): 94 % for
+    five values, 88 % for four, 75 % for three, 50 % for two, and says nothing for one. Raises ValueError for none.
+    """
+    if not values:
+        raise ValueError("there is no median of nothing")
+    ordered = sorted(values)
+    k = _rank(len(ordered))
+    return Median(float(median(ordered)), float(ordered[k - 1]), float(ordered[-k]))
+
+
+def _rank(n: int) -> int:
+    """The largest k whose pair of order statistics covers the median often enough; 1 if none does."""
+    tail, k = 0.0, 0
+    while k < n // 2:
+        tail += math.comb(n, k) / 2**n
+        if 1 - 2 * tail < COVERAGE:
+            break
+        k += 1
+    return max(k, 1)

@@ -1,0 +1,133 @@
+"""The report as text: for a terminal, as Markdown, and raw as CSV and JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING
+
+from hpcscale.ingest import schema
+from hpcscale.report.build import Report
+from hpcscale.report.columns import Column, Layout, lay_out
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+_GAP = 2  # blanks between two columns in a terminal
+
+
+def caption(layout: Layout, width: int | None = None) -> str:
+    """What all rows share; in lines of at most ``width`` characters that break between two facts."""
+    facts = [f"{title} {value}" for title, value in layout.common]
+    lines = [""]
+    for fact in facts:
+        longer = f"{lines[-1]} · {fact}" if lines[-1] else fact
+        if width is not None and lines[-1] and len(longer) > width:
+            lines.append(fact)
+        else:
+            lines[-1] = longer
+    return "\n".join(lines)
+
+
+def print_table(report: Report, console: Console) -> None:
+    """Print to a terminal. Where it is too narrow, the least important columns go and are named; no number breaks."""
+    layout = lay_out(report.rows, report.numbered)
+    if layout.common:
+        console.print(caption(layout, console.width), markup=False, highlight=False)
+    shown, left_out = _fitting(layout, console.width)
+    console.print(_rich(layout, shown), soft_wrap=True)
+    if left_out:
+        names = ", ".join(layout.columns[i].name for i in left_out)
+        console.print(f"Not shown at this width: {names}.", markup=False, highlight=False, style="dim")
+    for title, lines in _sections(report):
+        if lines:
+            console.print()
+            for line in [title, *lines] if title else lines:
+                console.print(line, markup=False, highlight=False, style="dim" if not title else None)
+
+
+def _sections(report: Report) -> list[tuple[str, list[str]]]:
+    return [
+        ("Printed figures against what follows from their rows:", report.reproduction),
+        ("Notes:", report.about_rows),
+        ("", report.definitions),
+    ]
+
+
+def _fitting(layout: Layout, width: int) -> tuple[list[int], list[int]]:
+    """The columns that fit (by index), and those left out: of the highest rank first, from the right."""
+    shown = list(range(len(layout.columns)))
+    widths = [_width(layout, i) for i in shown]
+    left_out: list[int] = []
+    while sum(widths[i] + _GAP for i in shown) - _GAP > width and len(shown) > 1:
+        worst = max(shown, key=lambda i: (layout.columns[i].rank, i))
+        shown.remove(worst)
+        left_out.append(worst)
+    return shown, sorted(left_out)
+
+
+def _width(layout: Layout, index: int) -> int:
+    titles = layout.columns[index].title.split("\n")
+    return max(len(each) for each in [*titles, *(row[index] for row in layout.cells)])
+
+
+def _rich(layout: Layout, shown: list[int]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
+    for i in shown:
+        column = layout.columns[i]
+        # A width of its own, so that a narrow terminal cannot make rich shorten or wrap a number.
+        table.add_column(
+            column.title, justify="left" if column.left else "right", no_wrap=True, vertical="bottom", min_width=_width(layout, i)
+        )  # fmt: skip
+    for cells in layout.cells:
+        table.add_row(*(Text(cells[i]) for i in shown))
+    return table
+
+
+def markdown(report: Report) -> str:
+    """A pipe table with every column, padded so that the text is readable as it is."""
+    layout = lay_out(report.rows, report.numbered)
+    titles = [column.name for column in layout.columns]
+    widths = [max(len(titles[i]), 3, *(len(row[i]) for row in layout.cells)) for i in range(len(titles))]
+    rules = [_rule(column, width) for column, width in zip(layout.columns, widths, strict=True)]
+    body = [_line(cells, widths, layout.columns) for cells in (tuple(titles), *layout.cells)]
+    body.insert(1, "| " + " | ".join(rules) + " |")
+    parts = [caption(layout)] if layout.common else []
+    parts.append("\n".join(body))
+    for title, lines in _sections(report):
+        listed = "\n".join(("  - " if line.startswith("  ") else "- ") + line.strip() for line in lines)
+        parts += [title, listed] if title and lines else [listed] if lines else []
+    return "\n\n".join(parts) + "\n"
+
+
+def _rule(column: Column, width: int) -> str:
+    return "-" * width if column.left else "-" * (width - 1) + ":"
+
+
+def _line(cells: tuple[str, ...], widths: list[int], columns: tuple[Column, ...]) -> str:
+    escaped = [cell.replace("|", "\\|") for cell in cells]
+    padded = [
+        cell.ljust(width) if column.left else cell.rjust(width)
+        for cell, width, column in zip(escaped, widths, columns, strict=True)
+    ]
+    return "| " + " | ".join(padded) + " |"
+
+
+def csv(report: Report) -> str:
+    """Raw values under the schema's names; `hpcscale report` reads it again."""
+    used = [name for name in schema.NAMES if report.frame[name].notna().any()]
+    return report.frame[used].to_csv(index=False)
+
+
+def as_json(report: Report) -> str:
+    """Raw values; empty cells are left out of their rows."""
+    document = {
+        "rows": [{name: value for name, value in row.items() if value is not None} for row in report.rows],
+        "checks": [dataclasses.asdict(check) for check in report.checks],
+        "notes": [*report.reproduction, *report.about_rows, *report.definitions],
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
