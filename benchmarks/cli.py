@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -28,6 +27,8 @@ job: {{time: 02:00:00}}
 machines: {{fugaku: {{}}}}
 sweep: {{product: {{dp: [1, 2, 4, 6, 8, 10, 12, 16, 20, 32], lr: [{rates}], freq: [2000, 2200]}}}}
 """
+
+OUT = "OUT"  # stands for a new folder in the commands
 
 # What rendering cannot do without: the scripts' text through Jinja, and the files.
 BARE_LOOP = """\
@@ -78,7 +79,7 @@ def measure(folder: Path, repeat: int, counts: list[int]) -> None:
             "--set",
             "group=hp000000",
             "--out",
-            str(folder / "out"),
+            OUT,
         ],
     }
     for count in counts:
@@ -90,21 +91,22 @@ def measure(folder: Path, repeat: int, counts: list[int]) -> None:
             "--set",
             "group=hp000000",
             "--out",
-            str(folder / "out"),
+            OUT,
         ]
         commands[f"bare loop, {count} scripts"] = [
             sys.executable,
             str(loop),
             str(golden),
-            str(folder / "out"),
+            OUT,
             str(count),
         ]
     times: dict[str, list[float]] = {label: [] for label in commands}
     memory: dict[str, float] = {}
     for round_ in range(repeat + 1):
         for label, command in commands.items():
-            shutil.rmtree(folder / "out", ignore_errors=True)
-            seconds, memory[label] = cpu_and_memory(command, folder)
+            # A folder of its own each time, deleted at the very end: deleting costs the file system long afterwards.
+            out = str(folder / f"out-{round_}-{label.replace(' ', '-')}")
+            seconds, memory[label] = cpu_and_memory([out if word == OUT else word for word in command], folder)
             if round_:  # the first round fills caches: bytecode, disk
                 times[label].append(seconds)
     show({label: statistics.median(values) for label, values in times.items()}, memory, counts, repeat)
