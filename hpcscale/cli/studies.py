@@ -62,7 +62,7 @@ def show(name: str, machines: tuple[str, ...], sets: tuple[tuple[str, Any], ...]
     from hpcscale.jobs.render import split_sets
 
     expansion = expand(asked, machines, split_sets(asked, sets)[0])
-    points = list(expansion)
+    points = expansion.points
     skipped = [{"machine": s.machine, "what": s.what, "reason": s.reason} for s in expansion.skipped]
     if as_json:
         options.print_json({"study": asked.name, "points": [p.document() for p in points], "skipped": skipped})

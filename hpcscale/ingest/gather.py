@@ -68,6 +68,6 @@ def _study(asked: study.Study, runs: Path, convention: str | None) -> list[pd.Da
 def _compared(name: str, asked: study.Study) -> pd.DataFrame:
     """The published rows of the study's models: a document may hold tables of others too."""
     table = published.read(_published_path(name))
-    models = {point.model.name for point in expand(asked)}
+    models = {point.model.name for point in expand(asked).points}
     kept = table[table["model"].isin(models)]
     return (kept if len(kept) else table).reset_index(drop=True)

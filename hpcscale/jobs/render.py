@@ -95,7 +95,7 @@ def render(study: Study, request: Request, settings: SettingsFile) -> Rendering:
     folder = Path(os.path.abspath(request.out)) / study.name
     rendering = Rendering(study.name, folder, expansion, filtered=bool(request.machines or request.point))
     fresh = not folder.exists()
-    for point in expansion:
+    for point in expansion.points:
         if request.point is None or fnmatchcase(point.identity, request.point):
             rendering.points.append(_rendered(point, folder / point.identity, scripts[point.machine.name], fresh))
     return rendering

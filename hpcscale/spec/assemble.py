@@ -47,7 +47,7 @@ class Assembler:
         resources = self._resources(assignment, values)
         reasons = [
             *rules.layout_violations(model, layout, training),
-            *rules.machine_violations(machine, training, nodes, ranks_per_node, resources),
+            *rules.machine_violations(machine, training, layout.ranks, nodes, ranks_per_node, resources),
             *_shape_violations(job, nodes),
         ]
         queue, reason = _queue(machine, nodes, job)

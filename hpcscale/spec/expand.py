@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
-from hpcscale.spec import keys, locate, machine
+from hpcscale.spec import claim, keys, locate, machine
 from hpcscale.spec.assemble import Assembler
 from hpcscale.spec.assignment import Assignment, Sections, Skipped
 from hpcscale.spec.keys import Key
@@ -21,54 +21,60 @@ from hpcscale.spec.sweep import Sweeps
 _FIRST: list[Key] = [("model",), *(("layout", name) for name in ("dp", "tp", "pp", "cp", "sharding"))]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Expansion:
-    """What became of a study. ``points`` is consumed once; the lists fill while it is."""
+    """What became of a study: its points, those that break a rule, and how many stood in it twice."""
 
     study: Study
     machines: dict[str, Machine]
-    skipped: list[Skipped] = field(default_factory=list)
-    duplicates: int = 0
-    _points: Iterator[Point] = field(default_factory=lambda: iter(()))
-
-    def __iter__(self) -> Iterator[Point]:
-        return self._points
+    points: list[Point]
+    skipped: list[Skipped]
+    duplicates: int
 
 
 def expand(study: Study, only: Iterable[str] = (), overrides: dict[str, Any] | None = None) -> Expansion:
     """Every point of a study, on the machines of ``only`` (default: all), with ``overrides`` (key -> value) on top.
 
-    Raises InputError for what is wrong with the study itself; a point that breaks a rule goes to ``skipped``.
+    Raises InputError for what is wrong with the study itself; a point that breaks a rule goes to ``skipped``. A point has
+    the same name whichever machines are asked for.
     """
-    machines = _machines(study, list(only))
-    expansion = Expansion(study, machines)
-    problems: list[Problem] = []
-    sections = {}
-    assignments: list[Assignment] = []
-    for name, profile in machines.items():
-        entry = study.file.machines[name] or MachineEntry()
-        sections[name] = _sections(study, name)
-        found = Sweeps(study, name, profile, sections[name], problems).assignments(entry)
-        assignments += [_with_overrides(each, overrides or {}, profile, problems) for each in found]
-    if problems:
-        raise InputError(problems)
-    varying = _varying(assignments, sections)
-    expansion._points = _points(expansion, assignments, sections, varying)
-    return expansion
-
-
-def _machines(study: Study, only: list[str]) -> dict[str, Machine]:
-    chosen: dict[str, Machine] = {}
-    problems = []
+    only = list(only)
     for name in only:
         if name not in study.file.machines:
             message = f"the study {study.name} has no machine '{name}'{suggestion(name, study.file.machines)}"
             raise InputError(message)
+    machines = _machines(study)
+    problems: list[Problem] = []
+    sections = {name: _sections(study, name) for name in machines}
+    assignments = {
+        name: Sweeps(study, name, profile, sections[name], problems).assignments(
+            study.file.machines[name] or MachineEntry()
+        )
+        for name, profile in machines.items()
+    }
+    varying = _varying([each for found in assignments.values() for each in found], sections)
+    chosen = {name: profile for name, profile in machines.items() if not only or name in only}
+    wanted = [
+        _with_overrides(each, overrides or {}, profile, problems)
+        for name, profile in chosen.items()
+        for each in assignments[name]
+    ]
+    if problems:
+        raise InputError(problems)
+    assemblers = {name: Assembler(study, profile, sections[name], varying) for name, profile in chosen.items()}
+    made = [point for each in wanted for point in assemblers[each.machine].points(each)]
+    points = {point.identity: point for point in made if isinstance(point, Point)}
+    skipped = [point for point in made if isinstance(point, Skipped)]
+    claim.check(study, list(points.values()))
+    return Expansion(study, chosen, list(points.values()), skipped, len(made) - len(points) - len(skipped))
+
+
+def _machines(study: Study) -> dict[str, Machine]:
+    machines: dict[str, Machine] = {}
+    problems = []
     for name in study.file.machines:
-        if only and name not in only:
-            continue
         try:
-            chosen[name] = _machine(name)
+            machines[name] = _machine(name)
         except InputError as error:
             if any(problem.file for problem in error.problems):
                 problems += error.problems
@@ -76,7 +82,7 @@ def _machines(study: Study, only: list[str]) -> dict[str, Machine]:
                 problems += [study.problem(("machines", name), problem.message) for problem in error.problems]
     if problems:
         raise InputError(problems)
-    return chosen
+    return machines
 
 
 def _machine(name: str) -> Machine:
@@ -97,7 +103,8 @@ def _sections(study: Study, machine: str) -> Sections:
 def _with_overrides(
     assignment: Assignment, overrides: dict[str, Any], profile: Machine, problems: list[Problem]
 ) -> Assignment:
-    values = dict(assignment.values)
+    """The assignment with what ``--set`` says, which wins over swept, set and derived values."""
+    values, derive = dict(assignment.values), dict(assignment.derive)
     for name, value in overrides.items():
         try:
             key = keys.resolve(name, profile.resources)
@@ -110,7 +117,15 @@ def _with_overrides(
                 problems.append(problem)
         else:
             values[key] = value
-    return Assignment(assignment.machine, values, assignment.location, assignment.derive)
+            derive = {spelled: entry for spelled, entry in derive.items() if _key(spelled, profile) != key}
+    return Assignment(assignment.machine, values, assignment.location, derive)
+
+
+def _key(name: str, profile: Machine) -> Key | None:
+    try:
+        return keys.resolve(name, profile.resources)
+    except ValueError:
+        return None
 
 
 def _varying(assignments: list[Assignment], sections: dict[str, Sections]) -> list[Key]:
@@ -138,22 +153,3 @@ def _varying(assignments: list[Assignment], sections: dict[str, Sections]) -> li
 
 def _written(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
-
-
-def _points(
-    expansion: Expansion, assignments: list[Assignment], sections: dict[str, Sections], varying: list[Key]
-) -> Iterator[Point]:
-    seen: set[str] = set()
-    assemblers = {
-        name: Assembler(expansion.study, profile, sections[name], varying)
-        for name, profile in expansion.machines.items()
-    }
-    for each in assignments:
-        for point in assemblers[each.machine].points(each):
-            if isinstance(point, Skipped):
-                expansion.skipped.append(point)
-            elif point.identity in seen:
-                expansion.duplicates += 1
-            else:
-                seen.add(point.identity)
-                yield point

@@ -91,10 +91,12 @@ def _sharding(layout: Layout) -> Iterator[str]:
 
 
 def machine_violations(
-    machine: Machine, training: Training, nodes: int, ranks_per_node: int, resources: Mapping[str, int]
+    machine: Machine, training: Training, ranks: int, nodes: int, ranks_per_node: int, resources: Mapping[str, int]
 ) -> Iterator[str]:
     """Why this machine cannot run such a job, queues aside; nothing if it can."""
-    if nodes > machine.nodes:
+    if nodes > machine.nodes and machine.scheduler == "local":
+        yield f"{ranks} ranks are more than {machine.name} holds ({machine.nodes * ranks_per_node})"
+    elif nodes > machine.nodes:
         yield f"{nodes} nodes are more than {machine.name} has ({machine.nodes})"
     communication = training.communication
     if communication == "auto":

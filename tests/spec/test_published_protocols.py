@@ -13,9 +13,8 @@ from hpcscale.spec.point import Point
 
 def points(name: str) -> list[Point]:
     expansion = expand(study.read(name))
-    found = list(expansion)
     assert expansion.skipped == []
-    return found
+    return expansion.points
 
 
 def rows(document: str) -> list[dict[str, str]]:

@@ -28,7 +28,7 @@ machines: {fugaku: {training: {precision: fp32}}}
 @pytest.fixture
 def points(write: Write) -> Callable[..., list[Point]]:
     def of(more: str = "", base: str = BASE, **overrides: Any) -> list[Point]:
-        return list(expansion(write, base + more, **overrides))
+        return expansion(write, base + more, **overrides).points
 
     return of
 
@@ -66,7 +66,7 @@ def test_derived_values_read_layout_machine_model_and_each_other(points: Callabl
 
 def test_nodes_follow_from_layout_and_machine(write: Write) -> None:
     text = "name: s\nmodel: gpt-13b\ntraining: {sequence_length: 2048, global_batch_size: 64}\nlayout: {tp: 4}\nmachines: {juwels-booster: {}}\nsweep: {product: {dp: [1, 3, 4]}, set: {gbs: 48}}\n"
-    found = list(expansion(write, text))
+    found = expansion(write, text).points
     assert [(p.layout.dp, p.ranks, p.nodes, p.devices) for p in found] == [(1, 4, 1, 4), (3, 12, 3, 12), (4, 16, 4, 16)]
 
 
@@ -117,7 +117,7 @@ def test_a_point_that_breaks_a_rule_is_skipped_with_the_numbers(
     write: Write, overrides: dict[str, Any], reason: str
 ) -> None:
     found = expansion(write, BASE, **overrides)
-    assert list(found) == []
+    assert found.points == []
     assert reason in found.skipped[0].reason
 
 
@@ -140,7 +140,7 @@ def test_repeats_are_points_of_their_own(points: Callable[..., list[Point]]) -> 
 
 def test_a_point_that_stands_twice_is_made_once(write: Write) -> None:
     found = expansion(write, BASE + "sweep: [{product: {dp: [1, 2]}}, {points: [{dp: 2}]}]\n")
-    assert len(list(found)) == 2
+    assert len(found.points) == 2
     assert found.duplicates == 1
 
 
@@ -169,5 +169,47 @@ def test_mp_is_a_spelling_of_tp(points: Callable[..., list[Point]]) -> None:
 )  # fmt: skip
 def test_what_is_wrong_with_a_sweep_is_said_at_its_place(write: Write, more: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
-        list(expansion(write, BASE + more + "\n"))
+        expansion(write, BASE + more + "\n")
     assert message in str(caught.value)
+
+
+def test_a_point_has_the_same_name_whichever_machines_are_asked_for() -> None:
+    whole = expand(study.read("30b_scaling"))
+    for name in ("fugaku", "juwels-booster"):
+        part = expand(study.read("30b_scaling"), [name])
+        assert [p.identity for p in part.points] == [p.identity for p in whole.points if p.machine.name == name]
+
+
+def test_what_set_says_wins_over_swept_and_derived_values(points: Callable[..., list[Point]]) -> None:
+    found = points("derive: {gbs: dp * 8}\nsweep: {product: {dp: [1, 2], mbs: [1, 2]}}\n", gbs=48, mbs=4)
+    assert [(p.training.global_batch_size, p.training.micro_batch_size) for p in found] == [(48, 4), (48, 4)]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (
+            "scaling: strong\nsweep: {zip: {dp: [1, 2], gbs: [96, 192]}}",
+            "s.yaml:8:10: scaling: strong means one global batch size, but gpt-30b on fugaku has 96 at 192, 192 at 384 devices",
+        ),
+        (
+            "scaling: weak\nsweep: {product: {dp: [1, 2]}}",
+            "scaling: weak means one global batch size per device, but gpt-30b on fugaku has 4 at 384, 8 at 192 devices",
+        ),
+        ("scaling: strong\nsweep: {product: {dp: [1, 2], gbs: [96, 192]}}", None),
+        ("scaling: weak\nsweep: {zip: {dp: [1, 2], gbs: [96, 192]}}", None),
+    ],
+)
+def test_what_a_study_says_of_its_scaling_is_checked(write: Write, more: str, message: str | None) -> None:
+    if message is None:
+        assert expansion(write, BASE + more + "\n").points
+        return
+    with pytest.raises(InputError) as caught:
+        expansion(write, BASE + more + "\n")
+    assert message in str(caught.value)
+
+
+def test_more_ranks_than_this_computer_holds_is_said_in_its_own_words(write: Write) -> None:
+    text = "name: s\nmodel: tiny-gpt\ntraining: {sequence_length: 64, global_batch_size: 4096}\nmachines: {local: {}}\n"
+    (skipped,) = expansion(write, text, dp=4096).skipped
+    assert skipped.reason.startswith("4096 ranks are more than local holds (")
