@@ -14,23 +14,15 @@ from hpcscale.spec.machine import Machine
 from hpcscale.spec.units import format_seconds
 
 
-@click.group(invoke_without_command=True)
-@options.json_option
-@click.pass_context
-def command(context: click.Context, as_json: bool) -> None:
+@click.group(cls=options.ListByDefault)
+def command() -> None:
     """List machine profiles; `machines show NAME` shows one."""
-    if context.invoked_subcommand is None:
-        _list(as_json)
 
 
 @command.command("list")
 @options.json_option
 def list_(as_json: bool) -> None:
     """List machine profiles."""
-    _list(as_json)
-
-
-def _list(as_json: bool) -> None:
     profiles = [(machine.read(path), path) for path in locate.available("machines").values()]
     if as_json:
         options.print_json([{**_document(profile), "path": str(path)} for profile, path in profiles])

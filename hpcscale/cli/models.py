@@ -18,14 +18,9 @@ _SEQUENCE = click.option(
 )  # fmt: skip
 
 
-@click.group(invoke_without_command=True)
-@_SEQUENCE
-@options.json_option
-@click.pass_context
-def command(context: click.Context, sequence_length: int, as_json: bool) -> None:
+@click.group(cls=options.ListByDefault)
+def command() -> None:
     """List models with their exact parameter counts; `models show NAME` shows one."""
-    if context.invoked_subcommand is None:
-        _list(sequence_length, as_json)
 
 
 @command.command("list")
@@ -33,10 +28,6 @@ def command(context: click.Context, sequence_length: int, as_json: bool) -> None
 @options.json_option
 def list_(sequence_length: int, as_json: bool) -> None:
     """List models with their exact parameter counts."""
-    _list(sequence_length, as_json)
-
-
-def _list(sequence_length: int, as_json: bool) -> None:
     models = [model.named(name) for name in model.names()]
     if as_json:
         options.print_json([_document(each, sequence_length) for each in models])

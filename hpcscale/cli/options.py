@@ -11,6 +11,15 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class ListByDefault(click.Group):
+    """A group whose ``list`` command is meant where none is named: ``hpcscale machines --json``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
 class SetPair(click.ParamType):
     """``key=value``; the value is read as YAML reads it."""
 

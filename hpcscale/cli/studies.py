@@ -13,23 +13,15 @@ from hpcscale.spec.expand import expand
 from hpcscale.spec.units import format_seconds
 
 
-@click.group(invoke_without_command=True)
-@options.json_option
-@click.pass_context
-def command(context: click.Context, as_json: bool) -> None:
+@click.group(cls=options.ListByDefault)
+def command() -> None:
     """List studies; `studies show NAME` shows one and its points."""
-    if context.invoked_subcommand is None:
-        _list(as_json)
 
 
 @command.command("list")
 @options.json_option
 def list_(as_json: bool) -> None:
     """List studies."""
-    _list(as_json)
-
-
-def _list(as_json: bool) -> None:
     rows = []
     for name, path in locate.available("studies").items():
         file = study.read(str(path)).file
