@@ -90,8 +90,9 @@ def render(study: Study, request: Request, settings: SettingsFile) -> Rendering:
     """
     overrides, personal = split_sets(study, request.sets)
     expansion = expand(study, request.machines, overrides)
-    own = personal_settings(expansion.machines, settings, personal)
-    scripts = {name: Scripts(machine, own[name]) for name, machine in expansion.machines.items()}
+    machines = list(expansion.machines.values())
+    own = personal_settings(machines, settings, personal)
+    scripts = {machine.name: Scripts(machine, own[machine.name]) for machine in machines}
     folder = Path(os.path.abspath(request.out)) / study.name
     rendering = Rendering(study.name, folder, expansion, filtered=bool(request.machines or request.point))
     fresh = not folder.exists()
@@ -115,12 +116,13 @@ def split_sets(study: Study, sets: Iterable[tuple[str, Any]]) -> tuple[dict[str,
 
 
 def personal_settings(
-    machines: dict[str, Machine], file: SettingsFile, overrides: dict[str, Any]
+    machines: Iterable[Machine], file: SettingsFile, overrides: dict[str, Any]
 ) -> dict[str, Settings]:
     """Each machine's settings. Raises InputError naming every required one that is missing, and the way out."""
     problems: list[Problem] = []
     result: dict[str, Settings] = {}
-    for name, machine in machines.items():
+    for machine in machines:
+        name = machine.name
         settings = job.merge_settings(file, name, overrides)
         for key in job.missing(settings, machine.requires):
             way = f"give --set {key}=<{key}>, or write it once with: hpcscale init --machine {name} --{key} <{key}>"

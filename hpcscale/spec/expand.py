@@ -74,7 +74,11 @@ def _machines(study: Study) -> dict[str, Machine]:
     problems = []
     for name in study.file.machines:
         try:
-            machines[name] = _machine(name)
+            found = machines[name] = _machine(name)
+            if [each.name for each in machines.values()].count(found.name) > 1:
+                problems.append(
+                    study.problem(("machines", name), f"the machine {found.name} stands here a second time")
+                )
         except InputError as error:
             if any(problem.file for problem in error.problems):
                 problems += error.problems

@@ -120,6 +120,8 @@ def check(key: Key, value: Any) -> str | None:
 
 def _check(key: Key, value: Any) -> str | None:
     section, rest = key[0], key[1:]
+    if key == ("model",) and not isinstance(value, str | dict):
+        return f"model is {value!r}; it must be a model's name or a mapping of its keys"
     if section not in PARTS:
         return None  # models and resources are checked whole, where the point is built
     data: Any = value
