@@ -78,7 +78,7 @@ def _row_or_why_not(runs: list[Run], convention_name: str) -> dict[str, Any]:
         schema.check(row)
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         point = runs[0].description.get("point")
-        note = f"its description or record holds values of another kind: {error}"
+        note = f"{point}: its description or record holds values of another kind: {error}"
         return {"origin": "measured", "status": "unreadable", "point": str(point), "note": note}
     return row
 
@@ -123,7 +123,9 @@ def _run(description: dict[str, Any], record: Record | None, problem: str) -> Ru
     run = Run(description, record, problem=problem)
     if record is not None:
         run.attempt = record.path.parent.name
-        run.steps = _measured(record, description.get("protocol", {}).get("warmup_steps", 0))
+        protocol = description.get("protocol")
+        warmup = protocol.get("warmup_steps") if isinstance(protocol, dict) else None
+        run.steps = _measured(record, warmup if isinstance(warmup, int) else 0)
     return run
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
@@ -37,8 +38,10 @@ def attempts(point_folder: Path) -> list[Path]:
 
 
 def _started(record: Path) -> float:
-    """The record's first line holds its start; the file's own time stands in for a record without one."""
-    from hpcscale.record.reader import read
-
-    started = read(record).run.get("time")
+    """When the record's first line says it began; the file's own time stands in for a record without one."""
+    with record.open("rb") as file:
+        try:
+            started = json.loads(file.readline()).get("time")
+        except (ValueError, AttributeError, RecursionError):
+            started = None
     return float(started) if isinstance(started, int | float) else record.stat().st_mtime

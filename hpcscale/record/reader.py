@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hpcscale.record.schema import Status
+from hpcscale.record.schema import FAILURES, Status
 
 _NOT_FINITE = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
 
@@ -28,7 +28,8 @@ class Record:
     def status(self) -> Status:
         """``completed``, one of the failure words, ``unfinished`` (running, or killed without a word), ``unreadable``."""
         if self.failure is not None:
-            return self.failure.get("kind", "error")
+            kind = self.failure.get("kind")
+            return kind if kind in FAILURES else "error"
         if self.summary is not None:
             return "completed"
         return "unreadable" if self.damaged_lines and not self.run else "unfinished"
@@ -47,7 +48,7 @@ def read(path: Path) -> Record:
         match line.get("schema"):
             case "run" if not record.run:
                 record.run = line
-            case "step" if isinstance(line.get("step"), int):
+            case "step" if type(line.get("step")) is int:
                 record.steps.append(_finite_strings(line))
             case "summary":
                 record.summary = line
@@ -75,6 +76,7 @@ def _lines(path: Path, record: Record) -> Iterator[dict[str, Any]]:
 
 def _finite_strings(line: dict[str, Any]) -> dict[str, Any]:
     for key in ("loss", "gradient_norm"):
-        if line.get(key) in _NOT_FINITE:
-            line[key] = _NOT_FINITE[line[key]]
+        value = line.get(key)
+        if isinstance(value, str) and value in _NOT_FINITE:
+            line[key] = _NOT_FINITE[value]
     return line
