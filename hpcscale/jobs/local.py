@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from hpcscale.record.attempt import RECORD, VARIABLE, attempt_name
 from hpcscale.record.reader import Record, read
 
 _POLL_SECONDS = 0.2
-_GRACE_SECONDS = 10.0
+_GRACE_SECONDS = 30.0  # the trainer takes up to 20 to end a step and say why it stopped
 
 
 def run(folder: Path, number: int, watch: Callable[[Record], None]) -> tuple[int, Path]:
@@ -27,7 +28,7 @@ def run(folder: Path, number: int, watch: Callable[[Record], None]) -> tuple[int
     attempt.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, VARIABLE: str(attempt)}
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")])
-    # A session of its own: every process of the job is in it and can be reached by one signal.
+    # A session of its own: Ctrl-C reaches hpcscale alone, which then ends the job in order.
     with subprocess.Popen(
         ["bash", str(folder / "job.sh")], env=environment, start_new_session=True, stdin=subprocess.DEVNULL
     ) as process:
@@ -49,15 +50,54 @@ def _watch(attempt: Path, watch: Callable[[Record], None]) -> None:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    for sent in (signal.SIGTERM, signal.SIGKILL):
+    """End the job: ask the ranks, and kill what is left after the grace.
+
+    Only the leaves of the process tree are asked, once: launchers end by themselves when their ranks do, and torchrun
+    leaves its ranks behind when a second signal meets it while it tidies up. Its ranks have sessions of their own, so a
+    signal to the process group would not reach them.
+    """
+    children = _children()
+    tree = _below(process.pid, children)
+    for leaf in [pid for pid in tree if pid not in children]:
+        _send(leaf, signal.SIGTERM)
+    deadline = time.monotonic() + _GRACE_SECONDS
+    while time.monotonic() < deadline and (process.poll() is None or any(map(_runs, tree[1:]))):
+        time.sleep(_POLL_SECONDS)
+    for pid in {*tree, *_below(process.pid, _children())}:
+        _send(pid, signal.SIGKILL)
+    process.wait()
+
+
+def _children() -> dict[int, list[int]]:
+    """Every running process's children, from /proc."""
+    found: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
         try:
-            os.killpg(process.pid, sent)
-        except ProcessLookupError:
-            return
-        try:
-            process.wait(_GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            continue
+            fields = path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        except OSError:
+            continue  # it has ended meanwhile
+        if fields[0] != "Z":
+            found.setdefault(int(fields[1]), []).append(int(path.parent.name))
+    return found
+
+
+def _below(pid: int, children: dict[int, list[int]]) -> list[int]:
+    """The process and everything that it started, itself first."""
+    return [pid, *(each for child in children.get(pid, []) for each in _below(child, children))]
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return (
+            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0] != "Z"
+        )
+    except OSError:
+        return False
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def last_words(attempt: Path, lines: int = 3) -> str:
