@@ -76,7 +76,7 @@ def _row_or_why_not(runs: list[Run], convention_name: str) -> dict[str, Any]:
     try:
         row = _row(runs, convention_name)
         schema.check(row)
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
+    except (ValueError, TypeError, AttributeError, KeyError, ArithmeticError) as error:
         point = runs[0].description.get("point")
         note = f"{point}: its description or record holds values of another kind: {error}"
         return {"origin": "measured", "status": "unreadable", "point": str(point), "note": note}

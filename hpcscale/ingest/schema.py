@@ -115,7 +115,12 @@ _TYPES = {column.name: _PYTHON[column.kind] for column in COLUMNS}
 def check(row: dict[str, object]) -> None:
     """Raises TypeError for a value that its column cannot hold."""
     for name, value in row.items():
-        if value is not None and not isinstance(value, _TYPES[name]):
+        if value is None:
+            continue
+        too_large = isinstance(value, int) and abs(value) >= 2**63
+        # True is an int to Python, and nobody's number of nodes
+        is_flag = isinstance(value, bool) and bool not in _TYPES[name]
+        if not isinstance(value, _TYPES[name]) or too_large or is_flag:
             raise TypeError(f"{name} is {value!r}")
 
 

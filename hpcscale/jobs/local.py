@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hpcscale.record.attempt import RECORD, VARIABLE, attempt_name
-from hpcscale.record.reader import Record, read
+from hpcscale.record.reader import Follower, Record, read
 
 _POLL_SECONDS = 0.2
 _GRACE_SECONDS = 30.0  # the trainer takes up to 20 to end a step and say why it stopped
@@ -26,6 +26,7 @@ def run(folder: Path, number: int, watch: Callable[[Record], None]) -> tuple[int
     """
     attempt = folder / "attempts" / attempt_name({}).replace(".0", f"-{number}.0")
     attempt.mkdir(parents=True, exist_ok=True)
+    follower = Follower(attempt / RECORD)
     environment = {**os.environ, VARIABLE: str(attempt)}
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")])
     # A session of its own: Ctrl-C reaches hpcscale alone, which then ends the job in order.
@@ -35,18 +36,12 @@ def run(folder: Path, number: int, watch: Callable[[Record], None]) -> tuple[int
         try:
             while process.poll() is None:
                 time.sleep(_POLL_SECONDS)
-                _watch(attempt, watch)
+                watch(follower.record())
         except BaseException:
             _stop(process)
             raise
-    _watch(attempt, watch)
+    watch(follower.record())
     return process.returncode, attempt
-
-
-def _watch(attempt: Path, watch: Callable[[Record], None]) -> None:
-    path = attempt / RECORD
-    if path.exists():
-        watch(read(path))
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,34 +44,51 @@ class Record:
 def read(path: Path) -> Record:
     """The record at ``path``. Never raises for its content; OSError if the file cannot be opened."""
     record = Record(path)
-    for line in _lines(path, record):
-        match line.get("schema"):
-            case "run" if not record.run:
-                record.run = line
-            case "step" if type(line.get("step")) is int:
-                record.steps.append(_finite_strings(line))
-            case "summary":
-                record.summary = line
-            case "failure":
-                record.failure = line
+    with path.open("rb") as file:
+        for raw in file:
+            _add(record, raw)
     return record
 
 
-def _lines(path: Path, record: Record) -> Iterator[dict[str, Any]]:
-    with path.open("rb") as file:
-        for raw in file:
-            text = raw.strip()
-            if not text:
-                continue
-            try:
-                line = json.loads(text)
-            except (ValueError, RecursionError):
-                record.damaged_lines += 1
-                continue
-            if isinstance(line, dict):
-                yield line
-            else:
-                record.damaged_lines += 1
+class Follower:
+    """Reads a record while it is written: each call of :meth:`record` reads only what is new."""
+
+    def __init__(self, path: Path):
+        self._record, self._offset = Record(path), 0
+
+    def record(self) -> Record:
+        """The record as far as its last whole line; an empty one while the file does not exist."""
+        with contextlib.suppress(FileNotFoundError), self._record.path.open("rb") as file:
+            file.seek(self._offset)
+            for raw in file:
+                if not raw.endswith(b"\n"):
+                    break
+                self._offset += len(raw)
+                _add(self._record, raw)
+        return self._record
+
+
+def _add(record: Record, raw: bytes) -> None:
+    """One line of the file as a part of the record."""
+    text = raw.strip()
+    if not text:
+        return
+    try:
+        line = json.loads(text)
+    except (ValueError, RecursionError):
+        line = None
+    if not isinstance(line, dict):
+        record.damaged_lines += 1
+        return
+    match line.get("schema"):
+        case "run" if not record.run:
+            record.run = line
+        case "step" if type(line.get("step")) is int:
+            record.steps.append(_finite_strings(line))
+        case "summary":
+            record.summary = line
+        case "failure":
+            record.failure = line
 
 
 def _finite_strings(line: dict[str, Any]) -> dict[str, Any]:

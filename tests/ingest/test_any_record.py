@@ -24,7 +24,7 @@ LINES: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(choice=st.data())
 def test_any_record_gives_a_row(choice: st.DataObject, tmp_path: Path) -> None:
     document, lines = json.loads(json.dumps(DOCUMENT)), json.loads(json.dumps(LINES))
