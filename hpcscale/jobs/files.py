@@ -26,9 +26,11 @@ def replace(path: str, text: str, mode: int) -> None:
         data = text.encode()
         while data:
             data = data[os.write(handle, data) :]
-    except BaseException:
+    except BaseException as error:
         os.close(handle)
         os.unlink(temporary)
+        if isinstance(error, OSError):
+            error.filename = path  # a full disk names no file of itself
         raise
     os.close(handle)
     os.replace(temporary, path)

@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+_MOST_LISTED = 30
+
 
 @dataclass(frozen=True, order=True)
 class Problem:
@@ -34,11 +36,14 @@ class InputError(Exception):
 
 
 def suggestion(name: object, valid: Iterable[object]) -> str:
-    """``"; did you mean 'x'?"`` for the nearest valid name, else the list of valid ones."""
-    names = [str(each) for each in valid]
+    """``"; did you mean 'x'?"`` for the nearest valid name, else the valid ones, or the nearest of many."""
+    names = sorted({str(each) for each in valid})
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
     if near:
         return f"; did you mean '{near[0]}'?"
     if not names:
         return ""
-    return "; valid: " + ", ".join(sorted(names))
+    if len(names) <= _MOST_LISTED:
+        return "; valid: " + ", ".join(names)
+    nearest = difflib.get_close_matches(str(name), names, n=8, cutoff=0.0)
+    return f"; the nearest of {len(names)} valid ones: " + ", ".join(nearest)
