@@ -9,6 +9,8 @@ import click
 
 from hpcscale.spec import job, locate, machine
 from hpcscale.spec.problems import InputError
+from hpcscale.spec.typed import validate
+from hpcscale.spec.yaml12 import loads
 
 
 @click.command()
@@ -89,6 +91,13 @@ def _append(path: Any, name: str, settings: dict[str, Any], yaml: Any) -> None:
         text = text + ("" if text.endswith("\n") else "\n") + "machines:\n" + indented
     else:
         text = "".join(lines[: at + 1]) + indented + "".join(lines[at + 1 :])
+    try:
+        added = name in validate(job.SettingsFile, loads(text, str(path))).machines
+    except InputError:
+        added = False
+    if not added:
+        raise InputError(
+            f"{path} is laid out in a way that init cannot add to, and is left as it is; add this yourself:\n{block}"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.replace(str(path), text, 0o600)
-    job.read_settings(path)
+    files.replace(str(path.resolve()), text, 0o600)

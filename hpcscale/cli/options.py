@@ -33,7 +33,14 @@ class SetPair(click.ParamType):
             self.fail(f"'{value}' is not key=value", param, ctx)
         from hpcscale.spec.job import parse_value
 
-        return key, parse_value(text)
+        # these are names, whatever YAML would make of them: an account may be 0123
+        return key, text if key.rpartition(".")[2] in (
+            "account",
+            "group",
+            "project",
+            "python",
+            "venv",
+        ) else parse_value(text)
 
 
 def set_option(function: F) -> F:

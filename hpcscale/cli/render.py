@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,26 @@ def _document(rendering: Rendering, orphans: list[str]) -> dict[str, Any]:
     }
 
 
+def _untrainable(rendering: Rendering) -> Counter[str]:
+    """Points by the first reason for which the trainer would refuse them; a script for them is text to read, not to submit."""
+    from hpcscale.train.supported import not_built
+
+    reasons: dict[tuple[object, ...], str] = {}
+    counted: Counter[str] = Counter()
+    for each in rendering.points:
+        point = each.point
+        layout, training, cuda = point.layout, point.training, point.machine.device_facts.kind == "gpu"
+        axes = (layout.tp > 1, layout.pp > 1, layout.cp > 1, layout.sharding, training.micro_batch_size == "auto")
+        modes = (training.precision, training.activation_checkpointing, training.compile, point.communication, cuda)
+        key = (point.model.name, point.data.kind, *axes, *modes)
+        if key not in reasons:
+            found = not_built(point.model, layout, training, point.data, point.communication, cuda)
+            reasons[key] = found[0] if found else ""
+        if reasons[key]:
+            counted[reasons[key]] += 1
+    return counted
+
+
 def _tell(rendering: Rendering, looking: bool, stream: Any) -> None:
     machines = ", ".join(f"{name} {count}" for name, count in rendering.by_machine.items())
     total, counted = len(rendering.points), rendering.changes
@@ -102,6 +123,14 @@ def _tell(rendering: Rendering, looking: bool, stream: Any) -> None:
     )
     for warning, count in sorted(rendering.warnings.items()):
         click.echo(f"warning: {warning}" + (f" ({count} points)" if count > 1 else ""), file=stream)
+    untrainable = _untrainable(rendering)
+    if untrainable:
+        number = sum(untrainable.values())
+        click.echo(
+            f"warning: this version's trainer will refuse {number} of {total} points when they start:", file=stream
+        )
+        for reason, count in untrainable.most_common():
+            click.echo(f"  {reason} ({count} point{'s' if count > 1 else ''})", file=stream)
     for each in rendering.expansion.skipped:
         click.echo(each, file=stream)
     if rendering.expansion.duplicates:

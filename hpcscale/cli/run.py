@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,9 @@ def _machines(asked: study.Study) -> tuple[tuple[str, ...], list[str]]:
 
 
 def _run_all(points: list[Rendered], rerun: bool) -> int:
+    # Ctrl-C raises by itself; a closed terminal or a kill must end the job's processes in the same way.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -96,6 +100,10 @@ def _run_all(points: list[Rendered], rerun: bool) -> int:
                 progress.update(task, now="failed")
                 progress.console.print(f"{each.point.identity} failed: {outcome}", markup=False, soft_wrap=True)
     return failed
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _step(step: dict[str, Any]) -> str:

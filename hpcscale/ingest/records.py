@@ -47,6 +47,8 @@ class Run:
     @property
     def configuration(self) -> str:
         """Equal for repeats of one configuration and for nothing else."""
+        if model_of(self.description) is None:
+            return str(self.description.get("point"))  # unreadable ones are not alike
         left_out = ("repeat", "point", "hash")
         return json.dumps({k: v for k, v in self.description.items() if k not in left_out}, sort_keys=True)
 

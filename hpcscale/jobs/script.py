@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import jinja2.sandbox
 
 from hpcscale import __version__
 from hpcscale.jobs import quoting
@@ -30,6 +31,22 @@ SPELLING: dict[str, dict[str, str]] = {
     },
     "pjm": {"mail_user": "--mail-list", "mail_type": "-m", "priority": "-p"},
     "local": {},
+}
+# Options that the templates write themselves: a second one would contradict the first.
+RESERVED: dict[str, tuple[str, ...]] = {
+    "slurm": (
+        "nodes",
+        "ntasks",
+        "ntasks-per-node",
+        "cpus-per-task",
+        "time",
+        "output",
+        "partition",
+        "account",
+        "job-name",
+    ),
+    "pjm": ("-g", "--mpi", "-N", "-o", "-j", "-S", "-s", "--spath", "-L", "--rsc-list", "-x"),
+    "local": (),
 }
 _OWN = ("time", "queue", "node_shape", "directives")  # keys that the templates place themselves
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -61,6 +78,10 @@ class Scripts:
                     f"environment.{key} is not written into scripts yet; do it with shell lines in environment.setup"
                 )
                 raise InputError(message)
+        for key, value in (("environment.venv", environment.venv), ("python", self.settings.python)):
+            if value and (value.startswith("~") or "$" in value):
+                message = f"{key} '{value}' is not expanded in scripts; write the whole path, or use shell lines in environment.setup"
+                raise InputError(message)
         variables = {**self.machine.variables, **environment.variables}
         for name in variables:
             if not _VARIABLE.match(name):
@@ -84,8 +105,8 @@ class Scripts:
             values["environment"] = self._environment_of(point)
             values["launch"] = self._launch_of(point, python)
             return self._template.render(values)
-        except jinja2.TemplateError as error:
-            raise InputError(f"the script of {self.machine.name} cannot be written: {error.message}") from None
+        except (jinja2.TemplateError, ArithmeticError, TypeError, ValueError, RecursionError) as error:
+            raise InputError(f"the script of {self.machine.name} cannot be written: {error}") from None
 
     def _environment_of(self, point: Point) -> str:
         threads = point.threads_per_rank
@@ -139,19 +160,29 @@ def _requests(job: Job, machine: Machine) -> dict[str, Any]:
             valid = ", ".join(words) or "none"
             raise InputError(f"job.{key} means nothing to {machine.scheduler} on {machine.name}; it knows: {valid}")
         requests[words[key]] = value
+    if job.node_shape is not None and machine.scheduler != "pjm":
+        raise InputError(f"job.node_shape means nothing to {machine.scheduler} on {machine.name}; remove it")
     for name in job.directives:
+        option = name.lstrip("-") if machine.scheduler == "slurm" else _pjm_option(name)
+        if option in RESERVED[machine.scheduler]:
+            raise InputError(
+                f"job.directives: '{name}' is written by hpcscale itself; set the key of the study that it follows from"
+            )
         if not _OPTION.match(name):
             raise InputError(f"job.directives: '{name}' is no option name{suggestion(name, words.values())}")
     if machine.scheduler == "slurm":
         own = {name.lstrip("-"): value for name, value in job.directives.items()}
         both = {**machine.slurm.directives, **own}
         return {"directives": {k: v for k, v in both.items() if v is not False}, "requests": requests}
-    for name, value in job.directives.items():
-        option = name if name.startswith("-") else ("-" if len(name) == 1 else "--") + name
-        requests[option] = value
+    requests |= {_pjm_option(name): value for name, value in job.directives.items() if value is not False}
     if machine.scheduler == "local" and requests:
         raise InputError(f"job.directives mean nothing on {machine.name}, which has no scheduler; remove them")
     return {"directives": {}, "requests": requests}
+
+
+def _pjm_option(name: str) -> str:
+    bare = name.lstrip("-")
+    return ("-" if len(bare) == 1 else "--") + bare
 
 
 def _chosen_resources(point: Point) -> list[str]:
@@ -180,7 +211,8 @@ def summary(point: Point) -> str:
 @lru_cache(maxsize=1)
 def _templates() -> jinja2.Environment:
     folders = [str(path) for path in locate.folders("templates")]
-    environment = jinja2.Environment(
+    # sandboxed: a profile of somebody else is text, not a program that runs on the login node
+    environment = jinja2.sandbox.SandboxedEnvironment(
         loader=jinja2.FileSystemLoader(folders),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

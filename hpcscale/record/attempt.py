@@ -33,7 +33,7 @@ def attempt_folder(point_folder: Path, environment: Mapping[str, str] = os.envir
 
 def attempts(point_folder: Path) -> list[Path]:
     """The attempt folders of a point that hold a record, oldest first (by the record's start, then name)."""
-    found = [path.parent for path in (point_folder / "attempts").glob(f"*/{RECORD}")]
+    found = [path.parent for path in (point_folder / "attempts").glob(f"*/{RECORD}") if path.is_file()]
     return sorted(found, key=lambda folder: (_started(folder / RECORD), folder.name))
 
 

@@ -59,7 +59,15 @@ class Assembler:
             yield Skipped(f"{place.file}:{place.line}:{place.column}", machine.name, slug, "; ".join(reasons))
             return
         peak = self._peak(training.precision, resources)
-        warnings = tuple(_warnings(machine, layout, training, nodes, ranks_per_node, peak, queue))
+        found = list(_warnings(machine, layout, training, nodes, ranks_per_node, peak, queue))
+        if job.time is None and queue is not None:
+            given = (
+                f"{queue.name} gives {format_seconds(queue.time.default)}"
+                if queue.time.default
+                else "the queue decides"
+            )
+            found.append(f"job.time is not set: {given}")
+        warnings = tuple(found)
         for repeat in range(1, protocol.repeats + 1):
             hashed = hash_of(machine, model, layout, training, parts["data"], protocol, resources, repeat)
             name = slug if repeat == 1 else f"{slug}-r{repeat}"

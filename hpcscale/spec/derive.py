@@ -70,10 +70,10 @@ class Resolver:
         self._open.append(spelled)
         try:
             value = expressions.evaluate(text, self.name)
-        except expressions.ExpressionError as error:
-            raise InputError(self.document.problem(location, str(error))) from None
         except _UnknownName as error:
             raise InputError(self.document.problem(location, f"'{text}' reads {error}")) from None
+        except expressions.ExpressionError as error:
+            raise InputError(self.document.problem(location, str(error))) from None
         finally:
             self._open.pop()
         self._done[name] = value
@@ -141,8 +141,8 @@ class Resolver:
         return resolve_model(self.values, self.sections, Document(None, ""), ())
 
 
-class _UnknownName(Exception):
-    pass
+class _UnknownName(expressions.ExpressionError):
+    """An expression reads a name that is nowhere defined."""
 
 
 def _key_or_none(name: str, machine: Machine) -> Key | None:

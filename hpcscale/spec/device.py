@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 
 from hpcscale.spec.problems import suggestion
 from hpcscale.spec.typed import Strict, validate
@@ -23,7 +23,7 @@ class Mode(Strict):
     """Peaks that hold only at these resource values (A64FX: clock and power mode)."""
 
     when: dict[str, int]
-    peak_tflops: dict[Precision, float]
+    peak_tflops: dict[Precision, PositiveFloat]
 
 
 class Device(Strict):
@@ -34,7 +34,7 @@ class Device(Strict):
     kind: Literal["gpu", "cpu"]
     memory: Bytes | None = None
     memory_bandwidth: Bytes | None = None
-    peak_tflops: dict[Precision, float] = Field(default_factory=dict)
+    peak_tflops: dict[Precision, PositiveFloat] = Field(default_factory=dict)
     modes: tuple[Mode, ...] = ()
     aliases: tuple[str, ...] = ()
     verified: bool = True

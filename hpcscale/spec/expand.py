@@ -63,7 +63,10 @@ def expand(study: Study, only: Iterable[str] = (), overrides: dict[str, Any] | N
         raise InputError(problems)
     assemblers = {name: Assembler(study, profile, sections[name], varying) for name, profile in chosen.items()}
     made = [point for each in wanted for point in assemblers[each.machine].points(each)]
-    points = {point.identity: point for point in made if isinstance(point, Point)}
+    points: dict[str, Point] = {}
+    for point in made:
+        if isinstance(point, Point):
+            points.setdefault(point.hash, point)
     skipped = [point for point in made if isinstance(point, Skipped)]
     claim.check(study, list(points.values()))
     return Expansion(study, chosen, list(points.values()), skipped, len(made) - len(points) - len(skipped))

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from hpcscale.spec.problems import InputError, suggestion
 from hpcscale.spec.typed import Strict, validate
@@ -28,6 +28,13 @@ class Job(Strict):
     node_shape: str | None = None  # PJM: 8x24x32:torus
     priority: int | None = None
     directives: dict[str, str | int | bool] = Field(default_factory=dict)
+
+    @field_validator("time")
+    @classmethod
+    def _some_time(cls, value: int | None) -> int | None:
+        if value == 0:
+            raise ValueError("a job of no time at all runs nothing; write, for example, 02:00:00")
+        return value
 
 
 class Environment(Strict):

@@ -122,6 +122,12 @@ def _check(key: Key, value: Any) -> str | None:
     section, rest = key[0], key[1:]
     if key == ("model",) and not isinstance(value, str | dict):
         return f"model is {value!r}; it must be a model's name or a mapping of its keys"
+    if key == ("model", "base") and not isinstance(value, str):
+        return f"model.base is {value!r}; it must be a model's name"
+    if key == ("protocol", "repeats"):
+        return "repeats is no axis: each repeat of a point is a run of its own; write it under protocol"
+    if section == "resources" and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+        return f"{key[-1]} is {value!r}; it must be a whole number"
     if section not in PARTS:
         return None  # models and resources are checked whole, where the point is built
     data: Any = value

@@ -25,8 +25,8 @@ def folders(folder: str) -> list[Path]:
 def find(name: str, folder: str, what: str, suffix: str = ".yaml") -> Path:
     """The file that ``name`` means: a path, or a name looked up in :func:`folders`. Raises InputError if none is."""
     given = Path(name)
-    if given.is_file():
-        return given
+    if given.is_file() and ("/" in name or given.suffix):
+        return given  # a bare word is a name, also where a file is called so
     if "/" in name or given.suffix == suffix:
         # `studies/x.yaml` also means the packaged one, so that the documentation's commands work outside a checkout
         if given.parent == Path(folder) and (packaged(folder) / given.name).is_file():

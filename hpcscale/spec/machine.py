@@ -157,6 +157,8 @@ class Machine(Strict):
     def _scheduler_has_its_part(self) -> Machine:
         if self.scheduler == "pjm" and self.pjm is None:
             raise ValueError("a machine with scheduler pjm needs a 'pjm' section")
+        if self.scheduler != "pjm" and any(resource.emit != "never" for resource in self.resources.values()):
+            raise ValueError(f"only PJM's scripts can say resources; with {self.scheduler} write emit: never for each")
         if self.scheduler != "local" and not self.queues:
             raise ValueError("a machine with a scheduler needs at least one queue")
         return self

@@ -105,7 +105,14 @@ def read(name: str) -> Study:
     problems = _accept_mp(document)
     if problems:
         raise InputError(problems)
-    return Study(validate(StudyFile, document), document, path)
+    asked = Study(validate(StudyFile, document), document, path)
+    compare = asked.file.compare
+    for table in [compare] if isinstance(compare, str) else compare:
+        try:
+            locate.find(table, "studies/published", "published table", ".csv")
+        except InputError as error:
+            raise InputError(asked.problem(("compare",), error.problems[0].message)) from None
+    return asked
 
 
 def _accept_mp(document: Document) -> list[Problem]:

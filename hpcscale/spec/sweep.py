@@ -143,22 +143,23 @@ class Sweeps:
                 except (expressions.ExpressionError, InputError) as error:
                     self._complain(here, str(error))
                 continue
-            wanted = dict(self._pairs_unchecked(rule, here))
-            if wanted and all(_matches(assignment.values.get(key), value) for key, value in wanted.items()):
+            resolver = Resolver(assignment.values, self.sections, self.profile, assignment.derive, self.study.document)
+            if rule and all(self._matches(resolver, name, value, (*here, name)) for name, value in rule.items()):
                 return True
         return False
 
-    def _pairs_unchecked(self, mapping: dict[str, Any], location: Location) -> Iterator[tuple[Key, Any]]:
-        for name, value in mapping.items():
-            key = self._key(name, (*location, name))
-            if key is not None:
-                yield key, value
+    def _matches(self, resolver: Resolver, name: str, wanted: Any, location: Location) -> bool:
+        """Whether the point's value of ``name``, swept, derived or written in the study, is ``wanted`` or one of it."""
+        key = self._key(name, location)
+        choices = wanted if isinstance(wanted, list) else [wanted]
+        if key is None or not all(self._fits(key, choice, location) for choice in choices):
+            return False
+        try:
+            return resolver.name(name) in choices
+        except expressions.ExpressionError:
+            return False
 
     def _complain(self, location: Location, message: str) -> None:
         problem = self.study.problem(location, message)
         if problem not in self.problems:
             self.problems.append(problem)
-
-
-def _matches(value: Any, wanted: Any) -> bool:
-    return value in wanted if isinstance(wanted, list) else value == wanted

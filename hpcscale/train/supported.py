@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hpcscale.spec import rules
-from hpcscale.spec.layout import Layout, Training
+from hpcscale.spec.layout import Data, Layout, Training
 from hpcscale.spec.model import Model
 from hpcscale.train.point_file import Work
 
@@ -18,14 +18,20 @@ COMMUNICATION = ("auto", "nccl", "gloo")
 def refusals(work: Work, cuda: bool) -> list[str]:
     """Why this point cannot be trained here; empty if it can. ``cuda``: whether this rank trains on a GPU."""
     broken = list(rules.layout_violations(work.model, work.layout, work.training))
+    parts = not_built(work.model, work.layout, work.training, work.data, work.communication, cuda)
+    return [*parts, *_device(work, cuda), *broken]
+
+
+def not_built(
+    model: Model, layout: Layout, training: Training, data: Data, communication: str, cuda: bool
+) -> list[str]:
+    """What of a point this version cannot train on any machine with (or without) GPUs; needs no torch."""
     return [
-        *_model(work.model),
-        *_layout(work.layout),
-        *_training(work.training, cuda),
-        *_device(work, cuda),
-        *_communication(work.communication, cuda),
-        *_data(work.data.kind),
-        *broken,
+        *_model(model),
+        *_layout(layout),
+        *_training(training, cuda),
+        *_communication(communication, cuda),
+        *_data(data.kind),
     ]
 
 
@@ -81,7 +87,7 @@ def _device(work: Work, cuda: bool) -> Iterator[str]:
 def _communication(communication: str, cuda: bool) -> Iterator[str]:
     if communication not in COMMUNICATION:
         valid = ", ".join(COMMUNICATION)
-        yield f"communication {communication} is not built yet: it comes with the training issue; valid: {valid}"
+        yield f"communication {communication} is not built yet; valid: {valid}"
     elif communication == "nccl" and not cuda:
         yield "communication nccl needs an NVIDIA GPU, and this rank sees none; use gloo or auto"
 

@@ -43,7 +43,7 @@ def test_init_writes_what_render_needs(cli: Cli, tmp_path: Path) -> None:
     assert "#PJM -g hp000000\n" in shown
     assert "#PJM -x PJM_LLIO_GFSCACHE=/vol0003:/vol0004\n" in shown
     assert "#SBATCH --account=12345\n" in shown
-    assert "module load Stages/2025\na: 'b'\nc # \"d\"\n" in shown
+    assert "module load Stages/2025 || exit 1\na: 'b'\nc # \"d\"\n" in shown
     assert (tmp_path / "configuration" / "settings.yaml").stat().st_mode & 0o077 == 0
 
 
@@ -102,3 +102,31 @@ def test_a_study_is_shown_with_its_points_without_any_settings(cli: Cli) -> None
     shown = cli("studies", "show", "30b_scaling").stdout
     assert "fugaku-gpt-30b-dp32-tp4-pp48-ac-full-" in shown
     assert " 6144  " in shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "machines: {}\n",
+        "machines: {fugaku: {group: g}}\n",
+        '"machines":\n  fugaku: {group: g}\n',
+        "machines:\n    fugaku:\n        group: g\n",
+    ],
+)
+def test_init_leaves_a_file_alone_that_it_cannot_add_to(text: str, cli: Cli, write: Callable[[str, str], Path]) -> None:
+    path = write("configuration/settings.yaml", text)
+    done = cli("init", "--machine", "juwels-booster", "--account", "a")
+    assert done.returncode == 2
+    assert "is left as it is; add this yourself:\njuwels-booster:\n  account: a" in done.stderr
+    assert path.read_text() == text
+
+
+def test_an_account_is_a_name_whatever_yaml_would_make_of_it(cli: Cli) -> None:
+    shown = cli("render", "30b_scaling", "--machine", "juwels-booster", "--set", "account=0123", "--stdout").stdout
+    assert "#SBATCH --account=0123\n" in shown
+
+
+def test_render_says_which_points_the_trainer_will_refuse(cli: Cli) -> None:
+    done = cli("render", "30b_scaling", "--set", "account=a", "--set", "group=g")
+    assert "warning: this version's trainer will refuse 19 of 19 points when they start:" in done.stdout
+    assert "warning" not in cli("render", "quickstart").stdout

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from hpcscale.record.reader import read
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -74,7 +76,8 @@ def test_a_time_limit_ends_the_point_as_a_timeout(cli: Cli, write: Write, tmp_pa
     assert [status for found in records(tmp_path).values() for status in found] == ["timeout"]
 
 
-def test_control_c_ends_everything_that_was_started(write: Write, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_stop_ends_everything_that_was_started(number: int, write: Write, tmp_path: Path) -> None:
     write("s.yaml", STUDY.replace("[1, 2]", "[2]").replace("measured_steps: 4", "measured_steps: 1000000"))
     command = [sys.executable, "-m", "hpcscale", "run", "s.yaml"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
@@ -82,7 +85,7 @@ def test_control_c_ends_everything_that_was_started(write: Write, tmp_path: Path
         while not any(read(path).steps for path in tmp_path.glob("runs/s/*/attempts/*/record.jsonl")):
             assert time.monotonic() < deadline, "no step was recorded"
             time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         assert process.wait(60) != 0
     mine = str(tmp_path).encode()
     left = [

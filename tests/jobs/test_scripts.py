@@ -267,3 +267,44 @@ def test_the_local_script_runs_in_any_folder(
     assert subprocess.run(["bash", str(script)], env=environment, check=False).returncode == 0
     (output,) = script.parent.glob("attempts/*/output")
     assert output.read_text() == f"-m\nhpcscale.train\n{script.parent}/point.json\n"
+
+
+@pytest.mark.parametrize("name", ["nodes", "--ntasks-per-node", "time"])
+def test_a_directive_that_the_template_writes_cannot_be_given_twice(name: str) -> None:
+    with pytest.raises(InputError, match=f"'{name}' is written by hpcscale itself"):
+        scripts_of("30b_scaling", "juwels*", **{f"job.directives.{name}": 1})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("environment.venv", "~/venv"), ("environment.venv", "$PROJECT/v"), ("python", "~/p")]
+)
+def test_what_a_script_would_not_expand_is_refused(key: str, value: str) -> None:
+    with pytest.raises(InputError, match="is not expanded in scripts; write the whole path"):
+        scripts_of("quickstart", **{key: value})
+
+
+def test_a_variable_of_ones_own_wins_over_the_computed_number_of_threads() -> None:
+    (script,) = scripts_of("quickstart", "dp1-*", **{"environment.variables.OMP_NUM_THREADS": "3"}).values()
+    assert script.count("OMP_NUM_THREADS") == 1
+    assert "export OMP_NUM_THREADS=3\n" in script
+
+
+def test_a_missing_virtual_environment_stops_the_job(tmp_path: Path) -> None:
+    (script,) = scripts_of("quickstart", "dp1-*", **{"environment.venv": str(tmp_path / "none")}).values()
+    done = subprocess.run(
+        ["bash", "-c", script.replace(str(OUT), str(tmp_path))], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "No such file" in done.stderr
+
+
+def test_a_profile_cannot_run_programs_where_it_is_rendered(tmp_path: Path) -> None:
+    from hpcscale.spec import locate, machine
+
+    local = machine.read(locate.find("local", "machines", "machine"))
+    attack = "{{ cycler.__init__.__globals__.os.popen('touch " + str(tmp_path / "made") + "').read() }}"
+    changed = local.model_copy(update={"launch": local.launch.model_copy(update={"command": attack})})
+    (rendered,) = render(study.read("quickstart"), Request(point="dp1-*", out=OUT), OWN).points
+    with pytest.raises(InputError, match="cannot be written"):
+        Scripts(changed, Settings()).render(rendered.point, tmp_path)
+    assert not (tmp_path / "made").exists()

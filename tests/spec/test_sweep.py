@@ -213,3 +213,35 @@ def test_more_ranks_than_this_computer_holds_is_said_in_its_own_words(write: Wri
     text = "name: s\nmodel: tiny-gpt\ntraining: {sequence_length: 64, global_batch_size: 4096}\nmachines: {local: {}}\n"
     (skipped,) = expansion(write, text, dp=4096).skipped
     assert skipped.reason.startswith("4096 ranks are more than local holds (")
+
+
+def test_exclude_sees_values_of_the_study_and_derived_ones(points: Callable[..., list[Point]]) -> None:
+    base = BASE.replace(", global_batch_size: 1536", "") + "derive: {gbs: dp * 48}\n"
+    found = points("sweep: {product: {dp: [1, 2, 4, 8]}, exclude: [{gbs: 96}, {seq: 2048, dp: [1, 4]}]}\n", base)
+    assert [p.layout.dp for p in found] == [8]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("sweep: {product: {dp: [1]}, exclude: [{dp: '1'}]}", "dp is '1'; it must be a whole number"),
+        ("sweep: {product: {dp: [1]}, exclude: ['nosuch > 1']}", "'nosuch', which is neither a key nor derived"),
+        ("sweep: {product: {repeats: [1, 2]}}", "repeats is no axis"),
+        ("sweep: {product: {ranks_per_node: [x]}}", "ranks_per_node is 'x'; it must be a whole number"),
+        ("compare: nosuch", "s.yaml:8:10: there is no published table 'nosuch'"),
+    ],
+)
+def test_more_that_is_wrong_with_a_study(write: Write, more: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        expansion(write, BASE + more + "\n")
+    assert message in str(caught.value)
+
+
+def test_points_that_are_the_same_in_other_words_are_one(write: Write) -> None:
+    found = expansion(write, BASE + "sweep: {points: [{dp: 1}, {dp: 1, ac: none}]}\n")
+    assert (len(found.points), found.duplicates) == (1, 1)
+
+
+def test_a_queue_s_short_default_time_is_a_warning(points: Callable[..., list[Point]]) -> None:
+    (point,) = points(base=BASE.replace("job: {time: 02:00:00}\n", ""))
+    assert "job.time is not set: small gives 00:01:00" in point.warnings

@@ -18,10 +18,8 @@
 
 # Environment: the user's modules and Python, then what the machine needs.
 module --force purge
-module load Stages/2025 GCC OpenMPI PyTorch
-source '/p/project1/<account>/venv/bin/activate'
-# Since Slurm 22.05 srun does not read SLURM_CPUS_PER_TASK.
-export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
+module load Stages/2025 GCC OpenMPI PyTorch || exit 1
+source '/p/project1/<account>/venv/bin/activate' || exit 1
 export CUDA_VISIBLE_DEVICES=0,1,2,3
 export NCCL_SOCKET_IFNAME=ib0
 export GLOO_SOCKET_IFNAME=ib0
@@ -42,6 +40,9 @@ set -euo pipefail
 point='/scratch/<account>/runs/30b_scaling/juwels-booster-gpt-30b-dp16-tp4-pp12-ac-full-7d884f3b'
 export HPCSCALE_ATTEMPT="$point/attempts/$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}"
 mkdir -p -- "$HPCSCALE_ATTEMPT"
+
+# Since Slurm 22.05 srun does not read SLURM_CPUS_PER_TASK.
+export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
 
 # The ranks meet at the first node of the job, on a port that follows from the job's id.
 MASTER_ADDR="$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)"i

@@ -17,8 +17,6 @@
 #SBATCH --open-mode=append
 
 # Environment: the user's modules and Python, then what the machine needs.
-# Since Slurm 22.05 srun does not read SLURM_CPUS_PER_TASK.
-export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
 export OMP_NUM_THREADS=12
 
 set -euo pipefail
@@ -27,6 +25,9 @@ set -euo pipefail
 point='/scratch/<account>/runs/torchtitan_llama/llama3-70b-seq8192-mbs1-ac-full-e1d37307'
 export HPCSCALE_ATTEMPT="$point/attempts/$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}"
 mkdir -p -- "$HPCSCALE_ATTEMPT"
+
+# Since Slurm 22.05 srun does not read SLURM_CPUS_PER_TASK.
+export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
 
 # The ranks meet at the first node of the job, on a port that follows from the job's id.
 MASTER_ADDR="$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)"
