@@ -53,7 +53,7 @@ def _study(asked: study.Study, runs: Path, convention: str | None) -> list[pd.Da
     tables = []
     folder = runs / asked.name
     if folder.is_dir() and records.holds_runs(folder):
-        tables.append(records.read(folder, convention))
+        tables.append(_with_strangers_named(records.read(folder, convention), asked))
     compare = [asked.file.compare] if isinstance(asked.file.compare, str) else asked.file.compare
     tables += [_compared(name, asked) for name in compare]
     if not tables:
@@ -63,6 +63,16 @@ def _study(asked: study.Study, runs: Path, convention: str | None) -> list[pd.Da
             else f"{folder} holds no run"
         )
     return tables
+
+
+def _with_strangers_named(table: pd.DataFrame, asked: study.Study) -> pd.DataFrame:
+    """Rows of points that the study no longer has (or had only with --set) say so: their folders are kept."""
+    known = {point.identity for point in expand(asked).points}
+    strange = table["point"].notna() & ~table["point"].isin(known)
+    word = "not a point of the study as it stands"
+    notes = table["note"].where(table["note"].notna() & (table["note"] != ""), None)
+    named = notes.map(lambda note: f"{note}; {word}", na_action="ignore").fillna(word)
+    return table.assign(note=table["note"].where(~strange, named).astype(table["note"].dtype))
 
 
 def _compared(name: str, asked: study.Study) -> pd.DataFrame:

@@ -18,6 +18,7 @@ import pandas as pd
 from hpcscale.cost import flops
 from hpcscale.ingest import schema
 from hpcscale.record.schema import FAILURES
+from hpcscale.spec import keys
 from hpcscale.spec.problems import InputError, Problem, suggestion
 
 FOLDER = "studies/published"
@@ -28,9 +29,18 @@ _WORDS = {"status": STATUSES, "origin": ORIGINS}
 _POSITIVE = frozenset(
     (
         "nodes", "devices", "ranks", "dp", "tp", "pp", "cp", "micro_batch_size", "global_batch_size",
-        "gradient_accumulation", "sequence_length", "peak_tflops", "step_seconds", "step_seconds_published",
+        "gradient_accumulation", "sequence_length", "peak_tflops",
     )
 )  # fmt: skip
+# These too, computed or printed.
+_POSITIVE |= {
+    name + ending
+    for name in ("step_seconds", "tokens_per_second", "tokens_per_second_per_device", "tflops_per_device")
+    for ending in ("", "_published")
+}
+_SHARES = frozenset(("mfu", "mfu_published", "hfu", "hfu_published"))
+# An impossible MFU of 104 % is for the report to name; one of 45.05 is a percentage in the wrong column.
+_LARGEST_SHARE = 2.0
 _KINDS = {column.name: column.kind for column in schema.COLUMNS}
 
 
@@ -140,10 +150,18 @@ def _value(name: str, cell: str) -> Any:
         raise ValueError(f"'{cell}' is no whole number")
     if name in _POSITIVE and number <= 0:
         raise ValueError(f"'{cell}' is not above zero")
+    if name in _SHARES and not 0 <= number <= _LARGEST_SHARE:
+        raise ValueError(f"'{cell}' is no share of the peak; write 0.45 for 45 %")
+    if kind == "int" and number >= 2**63:
+        raise ValueError(f"'{cell}' is too large")
     return int(number) if kind == "int" else number
 
 
 def _word(name: str, cell: str) -> str:
+    if name == "activation_checkpointing":
+        reason = keys.check(("training", name), cell)
+        if reason:
+            raise ValueError(reason)
     if name in _WORDS and cell not in _WORDS[name]:
         raise ValueError(f"there is no {name} '{cell}'{suggestion(cell, _WORDS[name])}")
     if name == "flops_convention":

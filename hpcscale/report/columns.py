@@ -101,7 +101,7 @@ COLUMNS: tuple[Column, ...] = (
     _setting("Source", "source", rank=5),
     _setting("Table", "table", rank=4),
     _setting("Machine", "machine", rank=5),
-    _setting("Device", "device", rank=2),
+    _setting("Device", "device"),
     Column("Resources", _resources, 7, setting=True, left=True),
     _setting("Model", "model"),
     Column("Parameters", _value("parameters", text.whole), 9, setting=True),
@@ -130,9 +130,9 @@ COLUMNS: tuple[Column, ...] = (
     *_pair("MFU\n(%)", "mfu", text.percent, 1, 1, 100),
     *_pair("HFU\n(%)", "hfu", text.percent, 2, 3, 100),
     Column("Speedup", lambda row: None if row["speedup"] is None else f"{row['speedup']:.2f}", 3),
-    Column("Strong\neff. (%)", _efficiency("strong"), 1),
-    Column("Weak\neff. (%)", _efficiency("weak"), 1),
-    Column("Status", lambda row: _STATUS.get(row["status"], row["status"]), 1, left=True, empty=""),
+    Column("Strong\neff. (%)", _efficiency("strong"), 0),
+    Column("Weak\neff. (%)", _efficiency("weak"), 0),
+    Column("Status", lambda row: _STATUS.get(row["status"], row["status"]), 0, left=True, empty=""),
 )  # fmt: skip
 
 

@@ -37,3 +37,12 @@ def test_several_arguments_are_one_table(tmp_path: Path):
 def test_an_unknown_name_gets_the_nearest(tmp_path: Path):
     with pytest.raises(InputError, match="did you mean 'torchtitan'"):
         gather(["torchtitn"], tmp_path)
+
+
+def test_a_row_whose_point_the_study_no_longer_has_says_so(tmp_path: Path, write_run: Callable[..., Path]):
+    write_run(tmp_path, [1.0, 1.0, 4.0], study="30b_scaling")
+    (tmp_path / "s").rename(tmp_path / "30b_scaling")
+    table = gather(["30b_scaling"], tmp_path)
+    measured = table["origin"] == "measured"
+    assert table["note"][measured].tolist() == ["not a point of the study as it stands"]
+    assert not table["note"][~measured].fillna("").str.contains("as it stands").any()
