@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hpcscale.jobs import files
+
 if TYPE_CHECKING:
     from hpcscale.report.build import Report
 
@@ -51,7 +53,7 @@ def command(
     chosen = "json" if as_json else form or _suffix(output)
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(_text(report, chosen), encoding="utf-8")
+        files.replace(str(output), _text(report, chosen), 0o644)  # a full disk leaves the old table
     elif chosen == "table":
         from hpcscale.report.table import print_table
 

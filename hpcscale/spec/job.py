@@ -65,6 +65,14 @@ class SettingsFile(Strict):
     defaults: Settings = Settings()
     machines: dict[str, Settings] = Field(default_factory=dict)
 
+    @field_validator("machines", mode="before")
+    @classmethod
+    def _nothing_is_empty(cls, value: Any) -> Any:
+        """A heading whose content is commented out is no mistake."""
+        if isinstance(value, dict):
+            return {name: {} if settings is None else settings for name, settings in value.items()}
+        return {} if value is None else value
+
 
 def configuration_folder() -> Path:
     """Where the user's own machines, studies, templates and settings lie."""

@@ -130,3 +130,10 @@ def test_render_says_which_points_the_trainer_will_refuse(cli: Cli) -> None:
     done = cli("render", "30b_scaling", "--set", "account=a", "--set", "group=g")
     assert "warning: this version's trainer will refuse 19 of 19 points when they start:" in done.stdout
     assert "warning" not in cli("render", "quickstart").stdout
+
+
+def test_settings_whose_content_is_commented_out_are_no_mistake(cli: Cli, write: Callable[[str, str], Path]) -> None:
+    write("configuration/settings.yaml", "machines:\n  fugaku:\n  # group: g\n")
+    assert cli("render", "quickstart").returncode == 0
+    write("configuration/settings.yaml", "machines:\n")
+    assert cli("render", "quickstart").returncode == 0
