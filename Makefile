@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 DEMO := .demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format benchmark clean
+.PHONY: help install demo test check format benchmark benchmark-training clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -18,7 +18,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	  { echo "hpcscale needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,mpi]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,mpi,hf]'
 	@touch $@
 
 demo: $(INSTALLED) ## train a tiny GPT on 1 and 2 cores, print the scaling table, draw the chart (.demo/scaling.png)
@@ -41,6 +41,9 @@ format: $(INSTALLED) ## format the code
 
 benchmark: $(INSTALLED) ## measure the command line against a bare interpreter and a bare Jinja loop
 	$(BIN)/python benchmarks/cli.py
+
+benchmark-training: $(INSTALLED) ## measure training on this CPU against Hugging Face's Llama and bare matrix products
+	$(BIN)/python benchmarks/training_cpu.py
 
 clean: ## remove what make made, .venv included
 	rm -rf $(VENV) $(DEMO) dist build .pytest_cache .ruff_cache .hypothesis

@@ -210,6 +210,9 @@ def recomputed_share(model: Model, sequence_length: int, activation_checkpointin
     ``full``: 1, as llm-foundry counts (4/3 of the work in all). ``selective-layer:k``: every k-th of the L blocks.
     ``core-attention`` (arXiv 2205.05198): scores and their use on values, 4 L d S. ``selective-op`` (torchtitan): of
     a block's matrices multiplied in the order q, k, v, output, MLP, every second one; attention's result is kept.
+
+    These are conventions, as published tables have them. hpcscale's own trainer computes a little less again: torch stops
+    when the last needed value is there, before a block's last matrix, and q, k and v are one matrix, which is kept.
     """
     if activation_checkpointing in ("none", "full"):
         return float(activation_checkpointing == "full")

@@ -39,7 +39,7 @@ def count(model: Model, sequence_length: int, tp: int = 1) -> Parameters:
     Hugging Face's on the meta device.
     """
     d, vocab = model.hidden, model.padded_vocab(tp)
-    norm = d * (2 if model.norm == "layernorm" else 1)
+    norm = d * (2 if model.norm == "layernorm" and model.biases else 1)
     layer = _attention(model) + _mlp(model) + 2 * norm
     positions = (model.max_positions or sequence_length) * d if model.positions == "learned" else 0
     post_norm = model.norm_placement == "post"

@@ -28,7 +28,15 @@ FAILURES: dict[str, str] = {
     "error": "the program ended with an error",
 }
 
-# What each kind of line holds. A reader ignores keys that it does not know; a writer gives at least these.
+# What each kind of line holds at least; docs and readers may count on nothing else. Training also writes:
+#   run      energy_source
+#   step     fastest_rank_seconds, median_rank_seconds, slowest_rank, gradient_norm, learning_rate, peak_memory_bytes (of
+#            the rank with most), warmup; energy_joules where devices count it; loss_scale and skipped under fp16;
+#            traced {send_seconds, overlapped_send_seconds} of rank 0 where the profiler slowed the step; in an attempt's
+#            first step collectives {"tp.all_reduce": {calls and bytes of the rank with most, ranks, bytes_of_all_ranks}}
+#   summary  peak_memory_bytes_by_rank
+#   failure  rank and host (whose failure it is), written_by_rank where that is not rank 0
+# A reader ignores keys that it does not know; a writer gives at least these.
 REQUIRED: dict[str, tuple[str, ...]] = {
     "run": ("time", "point", "versions", "hosts", "ranks", "device", "backend"),
     "step": ("step", "step_seconds", "loss", "tokens"),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,8 @@ from hpcscale.record.schema import FAILURES, REQUIRED, VERSION, Failure, Kind
 class RecordWriter:
     """Writes one record. Each line is one ``write`` to a file opened for appending.
 
-    A line that is cut off (disk full, kill) damages no other: the next one starts with a line break of its own if the
-    file does not end in one.
+    A line that is cut off damages no other: where the disk is full its beginning is taken back, and after a kill the next
+    one starts with a line break of its own if the file does not end in one.
     """
 
     def __init__(self, path: Path):
@@ -43,12 +45,19 @@ class RecordWriter:
             raise ValueError(f"'{kind}' is no failure; valid: {', '.join(FAILURES)}")
         self._write("failure", {"time": time.time(), "kind": kind, "evidence": evidence, **values})
 
+    @property
+    def closed(self) -> bool:
+        return self._file < 0
+
     def close(self) -> None:
         """Flush to disk and close. Closing twice does nothing."""
         if self._file >= 0:
-            os.fsync(self._file)
-            os.close(self._file)
-            self._file = -1
+            file, self._file = self._file, -1
+            try:
+                with self._named():
+                    os.fsync(file)
+            finally:
+                os.close(file)
 
     def __enter__(self) -> RecordWriter:
         return self
@@ -62,11 +71,31 @@ class RecordWriter:
             raise ValueError(f"a {kind} line needs {', '.join(missing)}")
         line = json.dumps({"schema": kind, "version": VERSION, **_plain(values)}, allow_nan=False, ensure_ascii=False)
         data = (("\n" if self._broken else "") + line + "\n").encode()
-        self._broken = True  # until the whole line is on its way
-        written = os.write(self._file, data)
-        if written < len(data):
-            raise OSError(f"only {written} of {len(data)} bytes of a record line were written to {self.path}")
+        with self._named():
+            self._append(data)
+
+    def _append(self, data: bytes) -> None:
+        """All of ``data`` or nothing. Where the disk fills up, the first write stops short and the next one says why."""
+        was_broken, self._broken = self._broken, True
+        written = 0
+        try:
+            while written < len(data):
+                written += os.write(self._file, data[written:])
+        except OSError:
+            if written:
+                os.ftruncate(self._file, os.fstat(self._file).st_size - written)
+            self._broken = was_broken
+            raise
         self._broken = False
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        """The system's errors do not know the file's name."""
+        try:
+            yield
+        except OSError as error:
+            error.filename = error.filename or str(self.path)
+            raise
 
 
 def _ends_inside_a_line(path: Path) -> bool:

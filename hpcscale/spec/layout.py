@@ -15,6 +15,7 @@ Sharding = Literal["ddp", "zero1", "fsdp", "hsdp"]
 Schedule = Literal["1f1b", "gpipe", "interleaved-1f1b", "interleaved-zero-bubble", "zbv"]
 
 _SELECTIVE_LAYER = re.compile(r"selective-layer:[1-9][0-9]*\Z")
+_SPLIT = re.compile(r"[0-9]+(\.[0-9]+)?( *, *[0-9]+(\.[0-9]+)?){0,2}\Z")
 ACTIVATION_CHECKPOINTING = ("none", "full", "selective-op", "selective-layer:k", "core-attention")
 
 
@@ -41,6 +42,8 @@ class Layout(Strict):
     sequence_parallel: bool = False
     schedule: Schedule = "1f1b"
     virtual_stages: Positive = 1
+    embedding_weight: Count = 0  # layers that the embedding counts for when layers are dealt to pipeline stages
+    head_weight: Count = 0  # the same for the output layer and the loss
 
     @property
     def ranks(self) -> int:
@@ -66,6 +69,19 @@ class Optimizer(Strict):
     gradient_clip: float | None = Field(default=1.0, gt=0)
 
 
+class Checkpoint(Strict):
+    """When training is saved. Without ``every_steps`` and ``at_end`` never; with either, also when the run is asked to stop."""
+
+    every_steps: Positive | None = None
+    at_end: bool = False  # after the last step too
+    keep: Positive = 2  # the newest ones; older ones go when a newer one is complete
+    asynchronous: bool = True  # written while training goes on, from a copy in host memory
+
+    @property
+    def enabled(self) -> bool:
+        return self.every_steps is not None or self.at_end
+
+
 class Training(Strict):
     """One step's work. Batch sizes in sequences, the sequence length in tokens."""
 
@@ -78,13 +94,22 @@ class Training(Strict):
     seed: Count = 1234
     communication: Communication = "auto"
     compile: bool | Literal["auto"] = "auto"
+    checkpoint: Checkpoint = Checkpoint()
+    weights: str | None = None  # a folder of Hugging Face weights to start from; empty: random ones
+
+
+def _split(value: str) -> str:
+    if _SPLIT.match(value) and float(value.split(",", maxsplit=1)[0]) > 0:
+        return value
+    raise ValueError(f"'{value}' is no split such as 969,30,1, whose first share is trained on and is not 0")
 
 
 class Data(Strict):
     """Where tokens come from: ``synthetic`` (learnable, seeded, the same in every layout) or Megatron's ``.bin/.idx``."""
 
     kind: Literal["synthetic", "megatron"] = "synthetic"
-    path: str | None = None
+    path: str | None = None  # PREFIX of PREFIX.bin and PREFIX.idx; hpcscale/train/corpus.py says where it is looked for
+    split: Annotated[str, AfterValidator(_split)] | None = None  # Megatron's --split; empty: all is trained on
 
 
 class Protocol(Strict):

@@ -46,7 +46,7 @@ class Model(Strict):
     norm: Literal["layernorm", "rmsnorm"]
     norm_placement: Literal["pre", "post"] = "pre"
     norm_eps: float = Field(default=1e-5, gt=0)
-    mlp: Literal["gelu", "swiglu"]
+    mlp: Literal["gelu", "gelu-tanh", "swiglu"]  # gelu-tanh: GPT-2's approximation of it
     biases: bool
     tied_embeddings: bool
     causal: bool = True

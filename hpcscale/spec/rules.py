@@ -1,7 +1,8 @@
 """What a layout must obey, as arithmetic: each rule answers with a sentence that has the numbers in it.
 
 Sources: Megatron-LM (heads and vocabulary divide by tp; batches divide by dp x micro batch when pp > 1), llm-foundry
-(with pp 1 a micro batch need not divide the batch), ring attention with zigzag placement (two chunks per rank).
+(with pp 1 a micro batch need not divide the batch), ring attention with zigzag placement (two chunks per rank), torch's
+pipeline schedules.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ def layout_violations(model: Model, layout: Layout, training: Training) -> Itera
     yield from _pipeline(model, layout)
     yield from _sequence(model, layout, training)
     yield from _batch(layout, training)
+    yield from _rounds(layout, training)
     yield from _sharding(layout)
 
 
@@ -46,10 +48,14 @@ def _pipeline(model: Model, layout: Layout) -> Iterator[str]:
         what = f"pp {layout.pp}" + (f" x {layout.virtual_stages} virtual stages" if layout.virtual_stages > 1 else "")
         yield f"{what} wants {stages} stages, but {model.name} has {model.layers} layers"
     interleaved = layout.schedule in ("interleaved-1f1b", "interleaved-zero-bubble", "zbv")
+    if layout.pp == 1 and layout.virtual_stages > 1:
+        yield f"virtual_stages {layout.virtual_stages} means something only with pp above 1"
     if layout.virtual_stages > 1 and not interleaved:
         yield f"virtual_stages {layout.virtual_stages} needs an interleaved schedule, but the schedule is {layout.schedule}"
     if layout.schedule == "zbv" and layout.virtual_stages != 2:
         yield f"the schedule zbv has exactly 2 virtual stages, not {layout.virtual_stages}"
+    elif layout.schedule == "interleaved-zero-bubble" and layout.pp > 1 and layout.virtual_stages == 1:
+        yield "the schedule interleaved-zero-bubble needs virtual_stages of 2 or more"
 
 
 def _sequence(model: Model, layout: Layout, training: Training) -> Iterator[str]:
@@ -78,6 +84,34 @@ def _batch(layout: Layout, training: Training) -> Iterator[str]:
             f"with pp {layout.pp} the global_batch_size {batch} must be divisible by dp {dp} x micro_batch_size {micro} "
             f"= {step} (nearest: {near})"
         )
+
+
+def _rounds(layout: Layout, training: Training) -> Iterator[str]:
+    """Interleaved schedules go in rounds of about pp micro batches, all of the same length (torch's and Megatron's rule)."""
+    micro = training.micro_batch_size
+    if layout.pp == 1 or "interleaved" not in layout.schedule or not isinstance(micro, int):
+        return
+    step = layout.dp * micro
+    count, rest = divmod(training.global_batch_size, step)
+    if rest or count <= layout.pp:
+        return
+    rounds = count // layout.pp
+    if count % rounds:
+        low, high = (each * step for each in _near_rounds(count, layout.pp))
+        yield (
+            f"the schedule {layout.schedule} goes in {rounds} equal rounds, but {rounds} does not divide the {count} micro batches "
+            f"of a replica (nearest global_batch_size that does: {low} or {high})"
+        )
+
+
+def _near_rounds(count: int, pp: int) -> tuple[int, int]:
+    """The nearest numbers of micro batches below and above that go in equal rounds."""
+    low, high = count, count
+    while low % max(1, low // pp):
+        low -= 1
+    while high % max(1, high // pp):
+        high += 1
+    return low, high
 
 
 def _sharding(layout: Layout) -> Iterator[str]:
