@@ -1,7 +1,8 @@
-"""A synthetic stream of tokens that can be learnt, the same in every layout.
+"""Where a rank's samples come from: a corpus (hpcscale/train/corpus.py), or a synthetic stream that can be learnt.
 
-Sample i of step s is a pure function of (seed, s, i), so a rank makes exactly its own share and nothing is shuffled,
-shared or read. A sequence walks over a ring of symbols with a stride of its own and sometimes jumps:
+Both give the same samples in every layout. Sample i of step s of the synthetic stream is a pure function of (seed, s, i),
+so a rank makes exactly its own share and nothing is shuffled, shared or read. A sequence walks over a ring of symbols with
+a stride of its own and sometimes jumps:
 
     place[n] = place[0] + n * stride + (jumps up to n)   (mod ring)      token[n] = symbols[place[n]]
 
@@ -11,15 +12,49 @@ The ring has far fewer symbols than a real vocabulary, so that even 20 steps of 
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from hpcscale.spec.layout import Data, Training
+from hpcscale.train.corpus import Corpus
 
 RING = 128  # symbols that occur, if the vocabulary has that many
 STRIDES = (1, 5)
 JUMP_EVERY = 16  # one place in so many, on average
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+class Stream(Protocol):
+    """Samples of ``sequence_length + 1`` tokens: inputs and, shifted by one, targets."""
+
+    def samples(self, step: int, first: int, count: int) -> torch.Tensor:
+        """Samples ``first`` to ``first + count`` (excluded) of the global batch of ``step``: int64 [count, sequence + 1]."""
+        ...
+
+
+def make_stream(data: Data, training: Training, vocab: int, steps: int | None = None) -> Stream:
+    """The stream of a point. Raises InputError for a corpus that is missing, damaged or of another vocabulary.
+
+    ``steps``: those of the point, whatever part of them this run trains, so that the order of samples is the point's own.
+    """
+    if data.kind == "megatron":
+        return CorpusStream(Corpus(data, training, vocab, steps))
+    return SyntheticStream(training.seed, vocab, training.sequence_length)
+
+
+class CorpusStream:
+    """The samples of a corpus, as tensors."""
+
+    def __init__(self, corpus: Corpus):
+        self.corpus = corpus
+
+    def samples(self, step: int, first: int, count: int) -> torch.Tensor:
+        """Samples ``first`` to ``first + count`` (excluded) of the global batch of ``step``: int64 [count, sequence + 1]."""
+        return torch.from_numpy(self.corpus.samples(step, first, count))
 
 
 class SyntheticStream:
@@ -65,3 +100,9 @@ def _mix(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return value ^ (value >> np.uint64(31))
+
+
+def scrambled(seed: int, step: int, first: int, count: int, length: int) -> NDArray[np.uint64]:
+    """64 scrambled bits for each of ``length`` places of samples ``first`` to ``first + count``: uint64 [count, length]."""
+    keys = _key(seed, step, np.arange(first, first + count, dtype=np.uint64))[:, None]
+    return _mix(keys + np.arange(1, length + 1, dtype=np.uint64) * _GOLDEN)
