@@ -15,8 +15,11 @@ from hpcscale.cli.errors import report_input_errors
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("init", "Write your settings: account or group, environment, interpreter."),
     "render": ("render", "Write the job scripts of a study."),
+    "dryrun": ("dryrun", "Run single ranks of a job here without their memory: would they fit and work?"),
     "run": ("run", "Run a study on this computer: render, run each point, report."),
     "report": ("report", "Print the scaling table of studies, runs and published tables; draw the chart."),
+    "data": ("data", "Turn text files into training data (Megatron's .bin and .idx)."),
+    "weights": ("weights", "Hugging Face weights: show their model, export a run's checkpoint."),
     "machines": ("machines", "List machine profiles, or show one."),
     "models": ("models", "List models with their parameter counts, or show one."),
     "studies": ("studies", "List studies, or show one and its points."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hpcscale.train.run import leave, run
+from hpcscale.train.run import Options, leave, run
 
 
 def _steps(text: str) -> int:
@@ -22,8 +22,22 @@ def main() -> None:
     parser.add_argument(
         "--attempt", type=Path, help="the folder to write to (default: attempts/<job id> beside the point)"
     )
+    parser.add_argument(
+        "--trace",
+        type=_steps,
+        metavar="STEP",
+        help="write a Chrome trace of this step, one file a rank, to the attempt's folder",
+    )
+    parser.add_argument(
+        "--resume",
+        type=Path,
+        metavar="PATH",
+        help="begin at a checkpoint, or the newest of an attempt or point (any layout)",
+    )
+    parser.add_argument("--fresh", action="store_true", help="leave the point's own checkpoints alone")
     arguments = parser.parse_args()
-    leave(run(arguments.point, arguments.steps, arguments.attempt))
+    options = Options(arguments.steps, arguments.attempt, arguments.trace, arguments.resume, arguments.fresh)
+    leave(run(arguments.point, options))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,10 @@
-"""How replicas keep the same weights: what happens to gradients after the last micro batch of a step.
+"""How replicas keep the same weights: where gradients gather, and what happens to them after the last micro batch.
 
-Each way is a class with the same four verbs. torch's composable ``replicate`` is not among them: together with tensor
-parallelism it runs and does not train (torchtitan issue 577).
+Two ways. ``Whole`` (``ddp``): every replica has all weights of its stages, gradients are averaged in flat buckets.
+``Sharded`` (``zero1``, ``fsdp``, ``hsdp``): FSDP2 cuts weights, gradients and optimizer state over the replicas. torch's
+composable ``replicate`` is not among them: together with tensor parallelism it runs and does not train (torchtitan issue 577).
+
+The optimizer works on master weights in ``precision.master``, this rank's part of them, as plain tensors.
 """
 
 from __future__ import annotations
@@ -10,132 +13,252 @@ from typing import Protocol
 
 import torch
 import torch.distributed as dist
-from torch.distributed.device_mesh import DeviceMesh
+from torch import nn
 from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor
 
+from hpcscale.train.mesh import Axis, Mesh
 from hpcscale.train.model import Transformer
 from hpcscale.train.precision import Precision
+from hpcscale.train.weights import parameters_of
 
-BUCKET_BYTES = 25_000_000  # large enough for bandwidth, small enough to overlap with the next one's start
+BUCKET_BYTES = 25_000_000  # large enough for bandwidth, small enough to overlap with the backward pass
 
 
 class Replica(Protocol):
-    """One data-parallel replica's gradients. ``precision`` is the one left to autocast."""
-
-    precision: Precision
+    """One data-parallel replica's stages. Lists are in the order of ``weights_of``."""
 
     def allocate(self) -> None:
-        """Called once, when the weights exist."""
+        """Called once, when the parameters have memory."""
+
+    def masters(self) -> list[torch.Tensor]:
+        """This rank's part of each weight, in master precision; live memory."""
+        ...
+
+    def first_rows(self) -> list[int]:
+        """Where this rank's part begins in each tensor-parallel part, along dim 0."""
+        ...
+
+    def gradients(self) -> list[torch.Tensor | None]:
+        """After ``reduce``: the gradient of each master, averaged over the replicas."""
+        ...
 
     def before_micro_batch(self, last: bool) -> None: ...
+
+    def collect(self) -> None:
+        """After each backward pass: gradients that no hook has moved to where they gather."""
 
     def reduce(self) -> None:
         """After the last micro batch: makes each gradient the mean over the replicas."""
 
-    def clear(self) -> None:
-        """After the optimizer's step."""
-
-
-class Alone:
-    """One replica: nothing to reduce."""
-
-    def __init__(self, model: Transformer, precision: Precision):
-        self.model, self.precision = model, precision
-
-    def allocate(self) -> None:
-        pass
-
-    def before_micro_batch(self, last: bool) -> None:
-        pass
-
-    def reduce(self) -> None:
-        pass
+    def updated(self) -> None:
+        """The masters have changed: whatever is computed with follows."""
 
     def clear(self) -> None:
-        self.model.zero_grad(set_to_none=True)
+        """Gradients start again from nothing."""
 
 
-class Replicated:
-    """``ddp``: whole weights on every rank, gradients summed in flat buckets once a step.
+class Whole:
+    """``ddp``, and a single replica: whole weights on every rank, gradients averaged in flat buckets once a step.
 
-    Each parameter's gradient is a view into a bucket, so the backward pass adds into the very memory that is sent.
+    Each gradient is a view into a bucket, so what the backward pass adds up is the very memory that is sent. With mixed
+    precision the parameters are in the compute type, and masters and gradients beside them in single precision.
     """
 
-    def __init__(self, model: Transformer, mesh: DeviceMesh, precision: Precision):
-        self.model, self.precision = model, precision
-        self.group = mesh.get_group("dp")
-        self.buckets: list[torch.Tensor] = []
+    def __init__(self, stages: list[Transformer], data: Axis, precision: Precision, overlap: bool):
+        self.stages, self.data, self.precision, self.overlap = stages, data, precision, overlap
+        self.buckets: list[_Bucket] = []
+        for stage in stages:
+            stage.to(precision.compute)
 
     def allocate(self) -> None:
-        for members in _buckets(list(self.model.parameters())):
-            bucket = torch.zeros(
-                sum(each.numel() for each in members), dtype=members[0].dtype, device=members[0].device
-            )
-            for parameter, piece in zip(members, bucket.split([each.numel() for each in members]), strict=True):
-                parameter.grad = piece.view_as(parameter)
-            self.buckets.append(bucket)
+        self.parameters = parameters_of(self.stages)
+        self._masters: list[torch.Tensor] = [
+            each.detach().to(self.precision.master) if self.precision.mixed else each.detach()
+            for each in self.parameters
+        ]
+        self.main: dict[nn.Parameter, torch.Tensor] = {}  # where gradients gather, if not in ``.grad``
+        self.begun: set[nn.Parameter] = set()  # which of them hold something of this step
+        self.last = False
+        if self.data.size > 1:
+            for members in _buckets(self.parameters):
+                bucket = _Bucket(members, self.precision.master, self.data)
+                self.buckets.append(bucket)
+                self.main |= bucket.pieces
+            if not self.precision.mixed:
+                for parameter, piece in self.main.items():
+                    parameter.grad = piece
+        elif self.precision.mixed:
+            self.main = {each: torch.empty_like(each, dtype=self.precision.master) for each in self.parameters}
+        self.bucket_of = {each: bucket for bucket in self.buckets for each in bucket.pieces}
+        if self.precision.mixed or (self.buckets and self.overlap):
+            for parameter in self.parameters:
+                parameter.register_post_accumulate_grad_hook(self._gathered)
+
+    def masters(self) -> list[torch.Tensor]:
+        return self._masters
+
+    def first_rows(self) -> list[int]:
+        return [0] * len(self.parameters)
+
+    def gradients(self) -> list[torch.Tensor | None]:
+        if not self.main:
+            return [each.grad for each in self.parameters]
+        if self.buckets:
+            return [self.main[each] for each in self.parameters]
+        return [self.main[each] if each in self.begun else None for each in self.parameters]
 
     def before_micro_batch(self, last: bool) -> None:
-        pass
+        self.last = last
+
+    def collect(self) -> None:
+        if self.precision.mixed:
+            for parameter in self.parameters:
+                self._move(parameter)
 
     def reduce(self) -> None:
         # All at once: bucket by bucket, the network would wait for the host.
-        pending = [dist.all_reduce(bucket, group=self.group, async_op=True) for bucket in self.buckets]
-        for work in pending:
-            assert work is not None, "async_op gives a handle to every member of the group"
-            work.wait()
         for bucket in self.buckets:
-            bucket.mul_(1 / self.group.size())
+            bucket.start()
+        for bucket in self.buckets:
+            bucket.finish()
+
+    @torch.no_grad()
+    def updated(self) -> None:
+        if self.precision.mixed:
+            torch._foreach_copy_([each.detach() for each in self.parameters], self._masters)  # pyright: ignore[reportPrivateImportUsage]
 
     def clear(self) -> None:
+        self.begun.clear()
         for bucket in self.buckets:
-            bucket.zero_()
+            bucket.flat.zero_()
+        if not self.main:
+            for parameter in self.parameters:
+                parameter.grad = None
+
+    def _gathered(self, parameter: torch.Tensor) -> None:
+        """Autograd has finished a parameter's gradient for this micro batch."""
+        assert isinstance(parameter, nn.Parameter)
+        if self.precision.mixed:
+            self._move(parameter)
+        if self.last and self.overlap and parameter in self.bucket_of:
+            self.bucket_of[parameter].one_more()
+
+    def _move(self, parameter: nn.Parameter) -> None:
+        if parameter.grad is None:
+            return
+        if parameter in self.begun or self.buckets:  # buckets start from zero
+            self.main[parameter].add_(parameter.grad)
+        else:
+            self.main[parameter].copy_(parameter.grad)
+        self.begun.add(parameter)
+        parameter.grad = None
+
+
+class _Bucket:
+    """Gradients that travel together. ``start`` may come early, from the hook of the last of them that is ready."""
+
+    def __init__(self, members: list[nn.Parameter], dtype: torch.dtype, data: Axis):
+        sizes = [each.numel() for each in members]
+        self.flat = torch.zeros(sum(sizes), dtype=dtype, device=members[0].device)
+        self.pieces = {
+            member: piece.view_as(member) for member, piece in zip(members, self.flat.split(sizes), strict=True)
+        }
+        self.data = data
+        self.ready = 0
+        self.work: dist.Work | None = None
+
+    def one_more(self) -> None:
+        self.ready += 1
+        if self.ready == len(self.pieces):
+            self.start()
+
+    def start(self) -> None:
+        if self.work is None:
+            self.work = dist.all_reduce(self.flat, group=self.data.group, async_op=True)
+
+    def finish(self) -> None:
+        assert self.work is not None, "async_op gives a handle to every member of the group"
+        self.work.wait()
+        self.flat.mul_(1 / self.data.size)
+        self.work, self.ready = None, 0
 
 
 class Sharded:
-    """``fsdp``: FSDP2. Weights, gradients and optimizer state are cut over the replicas, block by block."""
+    """FSDP2, block by block. ``fsdp`` and ``hsdp`` gather weights for each pass anew; ``zero1`` keeps them from the first
+    forward pass of a step to the last backward pass, so that per step they are gathered once and gradients scattered once.
 
-    def __init__(self, model: Transformer, mesh: DeviceMesh, precision: Precision):
+    With pipeline stages all of them keep their weights through the step: gathering them for every micro batch would send
+    the model dozens of times (torchtitan does the same).
+    """
+
+    def __init__(self, stages: list[Transformer], mesh: Mesh, precision: Precision, keep: bool):
+        assert mesh.shards is not None
+        self.stages, self.keep, shards = stages, keep, mesh.shards
+        self.shard_dim = shards.ndim - 1
+        self.count, self.place = shards.size(self.shard_dim), shards.get_local_rank(self.shard_dim)
+        self.rows = [each.shape[0] for each in parameters_of(stages)]
         policy = precision.fsdp_policy()
-        for block in model.blocks.values():
-            fully_shard(block, mesh=mesh["dp"], mp_policy=policy)
-        fully_shard(model, mesh=mesh["dp"], mp_policy=policy)
-        self.model = model
-        # FSDP hands out weights in the compute type, so autocast has nothing left to do.
-        self.precision = Precision(precision.master, precision.master)
+        for stage in stages:
+            stage.to(precision.master)
+            for block in stage.blocks.values():
+                fully_shard(block, mesh=shards, mp_policy=policy, reshard_after_forward=not keep)
+            fully_shard(stage, mesh=shards, mp_policy=policy, reshard_after_forward=not keep)
 
     def allocate(self) -> None:
         pass
 
+    def masters(self) -> list[torch.Tensor]:
+        return [_local(each.detach()) for each in parameters_of(self.stages)]
+
+    def first_rows(self) -> list[int]:
+        """FSDP2 cuts dim 0 as torch.chunk does: equal parts, the last ones shorter or empty."""
+        return [min(self.place * -(-rows // self.count), rows) for rows in self.rows]
+
+    def gradients(self) -> list[torch.Tensor | None]:
+        return [None if each.grad is None else _local(each.grad) for each in parameters_of(self.stages)]
+
     def before_micro_batch(self, last: bool) -> None:
-        assert isinstance(self.model, FSDPModule)
-        self.model.set_is_last_backward(last)
-        self.model.set_requires_gradient_sync(last)
+        for stage in self.stages:
+            assert isinstance(stage, FSDPModule)
+            stage.set_is_last_backward(last)
+            stage.set_requires_gradient_sync(last)
+            if self.keep:
+                stage.set_reshard_after_backward(last)
+
+    def collect(self) -> None:
+        pass
 
     def reduce(self) -> None:
         pass  # the last backward pass has reduced and scattered
 
+    def updated(self) -> None:
+        pass  # the next forward pass gathers them
+
     def clear(self) -> None:
-        self.model.zero_grad(set_to_none=True)
+        for stage in self.stages:
+            stage.zero_grad(set_to_none=True)
 
 
-SHARDINGS = {"ddp": Replicated, "fsdp": Sharded}
-
-
-def replica(sharding: str, model: Transformer, mesh: DeviceMesh | None, precision: Precision) -> Replica:
+def replica(sharding: str, stages: list[Transformer], mesh: Mesh, precision: Precision) -> Replica:
     """The way of ``sharding``. Call it on the meta device, before the weights exist."""
-    if mesh is None or mesh["dp"].size() == 1:
-        return Alone(model, precision)
-    return SHARDINGS[sharding](model, mesh, precision)
+    if mesh.shards is None:
+        return Whole(stages, mesh.data, precision, overlap=mesh.pp.size == 1)
+    return Sharded(stages, mesh, precision, keep=sharding == "zero1" or mesh.pp.size > 1)
 
 
-def _buckets(parameters: list[torch.nn.Parameter]) -> list[list[torch.nn.Parameter]]:
-    """Parameters in backward order, cut into runs of one type and about BUCKET_BYTES each."""
-    buckets: list[list[torch.nn.Parameter]] = []
+def _local(tensor: torch.Tensor) -> torch.Tensor:
+    """This rank's part of a tensor."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def _buckets(parameters: list[nn.Parameter]) -> list[list[nn.Parameter]]:
+    """Parameters in backward order, cut into runs of about BUCKET_BYTES each."""
+    buckets: list[list[nn.Parameter]] = []
     filled = 0
     for parameter in reversed(parameters):
         size = parameter.numel() * parameter.element_size()
-        if not buckets or filled + size > BUCKET_BYTES or buckets[-1][0].dtype != parameter.dtype:
+        if not buckets or filled + size > BUCKET_BYTES:
             buckets.append([])
             filled = 0
         buckets[-1].append(parameter)

@@ -6,6 +6,7 @@ import re
 import signal
 
 from hpcscale.record.schema import Failure
+from hpcscale.train.job_clock import JobClock
 
 LONGEST_EVIDENCE = 600  # characters
 
@@ -50,11 +51,15 @@ def evidence(error: BaseException) -> str:
     return text
 
 
-def signal_failure(number: int, elapsed_seconds: float, time_limit_seconds: float | None) -> Ended:
+def signal_failure(number: int, clock: JobClock) -> Ended:
     """What a signal means: SIGXCPU, or any once 90 % of the job's time is used, is the time limit; else preemption."""
+    limit = clock.limit_seconds
+    late = limit is not None and clock.elapsed() >= 0.9 * limit
     name = signal.Signals(number).name
-    spent = f"{name} after {elapsed_seconds:.0f} s"
-    if time_limit_seconds is not None:
-        spent += f" of the job's {time_limit_seconds:.0f} s"
-    late = time_limit_seconds is not None and elapsed_seconds >= 0.9 * time_limit_seconds
-    return Ended("timeout" if late or number == signal.SIGXCPU else "preempted", spent)
+    return Ended("timeout" if late or number == signal.SIGXCPU else "preempted", f"{name} after {clock.spent()}")
+
+
+def out_of_time(clock: JobClock, steps_done: int) -> Ended:
+    return Ended(
+        "timeout", f"stopped by itself after step {steps_done}: {clock.spent()} are used, too many for another one"
+    )

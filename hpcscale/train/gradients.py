@@ -1,53 +1,66 @@
-"""The global gradient norm and clipping, over replicated and sharded gradients alike."""
+"""From the gradients of a rank's own weights to those of the whole model: shared weights summed, the global norm, clipping."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
-
 import torch
 import torch.distributed as dist
-from torch.distributed.tensor import DTensor
 
+from hpcscale.train.mesh import Axis, Mesh
+from hpcscale.train.weights import Weight
 
-def local(tensor: torch.Tensor) -> torch.Tensor:
-    """This rank's part of a tensor."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+Gradients = list[torch.Tensor | None]
 
 
 @torch.no_grad()
-def global_norm(parameters: Iterable[torch.nn.Parameter]) -> torch.Tensor:
-    """The 2-norm over all gradients of the whole model; a scalar tensor, the same on every rank.
+def sum_over_sequence(weights: list[Weight], gradients: Gradients, tp: Axis) -> None:
+    """With sequence parallelism each tensor-parallel rank has seen its part of the sequence only: what it shares with the
+    others (norms, biases added after a sum, position tables) is summed over them, in one message."""
+    shared = [each for weight, each in zip(weights, gradients, strict=True) if weight.cut is None and each is not None]
+    if not shared:
+        return
+    flat = torch.cat([each.flatten() for each in shared])
+    dist.all_reduce(flat, group=tp.group)
+    for each, piece in zip(shared, flat.split([each.numel() for each in shared]), strict=True):
+        each.copy_(piece.view_as(each))
 
-    Gradients sharded over the same groups of ranks are summed together: one collective a group, not one a parameter.
+
+@torch.no_grad()
+def global_norm(weights: list[Weight], gradients: Gradients, mesh: Mesh) -> torch.Tensor:
+    """The 2-norm over all gradients of the whole model; a scalar tensor (fp64), the same on every rank.
+
+    A weight that several ranks have counts once: on tensor-parallel rank 0 if it is not cut, on the first pipeline stage
+    if it is tied.
     """
-    by_groups: dict[tuple[dist.ProcessGroup, ...], list[torch.Tensor]] = defaultdict(list)
-    for parameter in parameters:
-        if parameter.grad is not None:
-            by_groups[_sharding_groups(parameter.grad)].append(local(parameter.grad))
-    squares = []
-    for groups, gradients in by_groups.items():
-        square = torch.nn.utils.get_total_norm(gradients).square()
-        for group in groups:
+    own = [
+        each
+        for weight, each in zip(weights, gradients, strict=True)
+        if each is not None and each.numel() and not weight.copy and (weight.cut is not None or mesh.tp.rank == 0)
+    ]
+    device = next((each.device for each in gradients if each is not None), torch.device("cpu"))
+    square = torch.zeros((), dtype=torch.float64, device=device)
+    if own:
+        square += torch.nn.utils.get_total_norm(own).double().square()
+    groups = [mesh.tp.group, mesh.pp.group]
+    if mesh.shards is not None:
+        groups.append(mesh.shards.get_group(mesh.shards.ndim - 1))
+    for group in groups:
+        if group is not None:
             dist.all_reduce(square, group=group)
-        squares.append(square)
-    return torch.stack(squares).sum().sqrt()
+    return square.sqrt()
 
 
 @torch.no_grad()
-def clip(parameters: Iterable[torch.nn.Parameter], norm: torch.Tensor, largest: float) -> None:
-    """Scales all gradients so that their global norm is at most ``largest`` (Pascanu et al., arXiv 1211.5063).
+def scale(gradients: Gradients, norm: torch.Tensor, largest: float | None, loss_scale: torch.Tensor | None) -> None:
+    """Undoes the loss scale, and scales all gradients so that their global norm is at most ``largest`` (Pascanu et al.,
+    arXiv 1211.5063). ``norm`` is that of the unscaled gradients.
 
     The factor is multiplied even where it is 1: asking first would make a GPU wait for the host.
     """
-    factor = (largest / (norm + 1e-6)).clamp(max=1.0)
-    gradients = [local(parameter.grad) for parameter in parameters if parameter.grad is not None]
-    torch._foreach_mul_(gradients, factor)  # pyright: ignore[reportPrivateImportUsage] the public ones take floats only
-
-
-def _sharding_groups(gradient: torch.Tensor) -> tuple[dist.ProcessGroup, ...]:
-    """The groups over which a gradient's parts are spread; none for one that every rank has whole."""
-    if not isinstance(gradient, DTensor):
-        return ()
-    mesh = gradient.device_mesh
-    return tuple(mesh.get_group(dim) for dim, placement in enumerate(gradient.placements) if placement.is_shard())
+    factor = torch.ones_like(norm)
+    if largest is not None:
+        factor = (largest / (norm + 1e-6)).clamp(max=1.0)
+    if loss_scale is not None:
+        factor = factor / loss_scale
+    present = [each for each in gradients if each is not None]
+    if present and (largest is not None or loss_scale is not None):
+        torch._foreach_mul_(present, factor.to(present[0].dtype))  # pyright: ignore[reportPrivateImportUsage] the public ones take floats only

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import resource
 from dataclasses import astuple, dataclass
+from statistics import median
 from typing import Any
 
 import torch
@@ -11,20 +13,32 @@ import torch
 
 @dataclass(frozen=True)
 class RankStep:
-    """One rank's step. ``loss`` is the mean over its part of the batch, ``loss_share`` that part's share of the whole."""
+    """One rank's step. ``loss_share``: its part of the global mean loss, such that the sum over ranks is the mean."""
 
     seconds: float
-    loss: float
     loss_share: float
     peak_memory_bytes: float
+    energy_joules: float  # of the counters that this rank reads; NaN: it reads none
     stop_signal: float  # number of the signal that asked this rank to stop; 0: none
+    out_of_time: float  # 1: by this rank's clock the job is nearly over
 
     def numbers(self) -> list[float]:
         return list(astuple(self))
 
 
-def combine(rows: list[list[float]]) -> tuple[dict[str, Any], int]:
-    """(the measured part of a step's line, the signal that any rank received), from every rank's numbers.
+@dataclass(frozen=True)
+class Stop:
+    """What the ranks want: all of them read the same from the gathered numbers, so all stop in the same step."""
+
+    signal: int
+    out_of_time: bool
+
+    def __bool__(self) -> bool:
+        return self.out_of_time or self.signal != 0
+
+
+def combine(rows: list[list[float]]) -> tuple[dict[str, Any], Stop]:
+    """(the measured part of a step's line, whether to stop), from every rank's numbers.
 
     A step takes as long as its slowest rank.
     """
@@ -34,11 +48,18 @@ def combine(rows: list[list[float]]) -> tuple[dict[str, Any], int]:
     line = {
         "step_seconds": seconds[slowest],
         "fastest_rank_seconds": min(seconds),
+        "median_rank_seconds": median(seconds),
         "slowest_rank": slowest,
-        "loss": sum(each.loss * each.loss_share for each in ranks),
+        "loss": sum(each.loss_share for each in ranks),
         "peak_memory_bytes": int(max(each.peak_memory_bytes for each in ranks)),
     }
-    return line, int(max(each.stop_signal for each in ranks))
+    energy = [each.energy_joules for each in ranks if not math.isnan(each.energy_joules)]
+    if energy:
+        line["energy_joules"] = sum(energy)
+    return line, Stop(
+        int(max(each.stop_signal for each in ranks)),
+        any(each.out_of_time for each in ranks),
+    )
 
 
 def memory_kind(device: torch.device) -> str:

@@ -7,31 +7,39 @@ import torch.nn.functional as F
 from torch import nn
 
 from hpcscale.spec.model import Model
+from hpcscale.train.tensor_parallel import ColumnLinear, Region, RowLinear
 
 
 class Gelu(nn.Module):
-    """down(gelu(up(x))), with the exact GELU (erf), as llm-foundry's MPT has it; Megatron's default is the same."""
+    """down(gelu(up(x))), with the exact GELU (erf), as llm-foundry's MPT has it; Megatron's default is the same.
 
-    def __init__(self, model: Model):
+    ``gelu-tanh`` is the approximation that GPT-2 was trained with (Hendrycks and Gimpel, arXiv 1606.08415, section 2).
+    """
+
+    def __init__(self, model: Model, region: Region):
         super().__init__()
-        self.up = nn.Linear(model.hidden, model.ffn, bias=model.biases)
-        self.down = nn.Linear(model.ffn, model.hidden, bias=model.biases)
+        self.region = region
+        self.approximation = "tanh" if model.mlp == "gelu-tanh" else "none"
+        self.up = ColumnLinear(model.hidden, model.ffn, model.biases, region)
+        self.down = RowLinear(model.ffn, model.hidden, model.biases, region)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.down(F.gelu(self.up(x)))
+        return self.down(F.gelu(self.up(self.region.enter(x)), approximate=self.approximation))
 
 
 class SwiGlu(nn.Module):
     """down(silu(gate(x)) * up(x)) (Shazeer, GLU Variants Improve Transformer, arXiv 2002.05202)."""
 
-    def __init__(self, model: Model):
+    def __init__(self, model: Model, region: Region):
         super().__init__()
-        self.gate = nn.Linear(model.hidden, model.ffn, bias=model.biases)
-        self.up = nn.Linear(model.hidden, model.ffn, bias=model.biases)
-        self.down = nn.Linear(model.ffn, model.hidden, bias=model.biases)
+        self.region = region
+        self.gate = ColumnLinear(model.hidden, model.ffn, model.biases, region)
+        self.up = ColumnLinear(model.hidden, model.ffn, model.biases, region)
+        self.down = RowLinear(model.ffn, model.hidden, model.biases, region)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.region.enter(x)
         return self.down(F.silu(self.gate(x)) * self.up(x))
 
 
-KINDS: dict[str, type[nn.Module]] = {"gelu": Gelu, "swiglu": SwiGlu}
+KINDS: dict[str, type[Gelu | SwiGlu]] = {"gelu": Gelu, "gelu-tanh": Gelu, "swiglu": SwiGlu}

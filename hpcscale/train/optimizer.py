@@ -5,19 +5,56 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import nn
+from torch.optim.adamw import adamw
 
 from hpcscale.spec.layout import Optimizer
+from hpcscale.train.gradients import Gradients
+from hpcscale.train.weights import Weight
 
 
-def adamw(model: nn.Module, settings: Optimizer) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter, arXiv 1711.05101); norms and biases, all of one dim, do not decay (Megatron)."""
-    parameters = list(model.parameters())
-    groups = [
-        {"params": [each for each in parameters if each.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [each for each in parameters if each.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, eps=settings.eps, fused=True)
+class AdamW:
+    """AdamW (Loshchilov and Hutter, arXiv 1711.05101) over this rank's parts of the weights, as plain tensors.
+
+    torch's own function does the arithmetic; the state is ours, so that it can be written and read as pieces of the model
+    whatever the layout. Norms and biases, all of one dim, do not decay (Megatron).
+    """
+
+    def __init__(self, settings: Optimizer, weights: list[Weight], masters: list[torch.Tensor]):
+        self.settings = settings
+        self.averages = [torch.zeros_like(each) for each in masters]
+        self.squares = [torch.zeros_like(each) for each in masters]
+        self.steps = 0  # made so far; a skipped one is none
+        self._groups = [
+            (decay, [i for i, weight in enumerate(weights) if weight.decays == bool(decay) and masters[i].numel()])
+            for decay in (1, 0)
+        ]
+
+    @torch.no_grad()
+    def step(self, masters: list[torch.Tensor], gradients: Gradients, rate: float) -> None:
+        beta1, beta2 = self.settings.betas
+        for decay, members in self._groups:
+            used = [i for i in members if gradients[i] is not None]
+            if not used:
+                continue
+            device = masters[used[0]].device
+            adamw(
+                [masters[i] for i in used],
+                [gradient for i in used if (gradient := gradients[i]) is not None],
+                [self.averages[i] for i in used],
+                [self.squares[i] for i in used],
+                [],
+                # the function counts them up itself, each on its own
+                [torch.full((), float(self.steps), dtype=torch.float32, device=device) for _ in used],
+                fused=True,
+                amsgrad=False,
+                beta1=beta1,
+                beta2=beta2,
+                lr=rate,
+                weight_decay=self.settings.weight_decay * decay,
+                eps=self.settings.eps,
+                maximize=False,
+            )
+        self.steps += 1
 
 
 def learning_rate(settings: Optimizer, step: int) -> float:
@@ -30,8 +67,3 @@ def learning_rate(settings: Optimizer, step: int) -> float:
     span = max(1, settings.decay_steps - settings.warmup_steps)
     progress = min(1.0, (step - settings.warmup_steps) / span)
     return least + (peak - least) * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate

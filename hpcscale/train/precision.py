@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -11,19 +10,19 @@ from torch.distributed.fsdp import MixedPrecisionPolicy
 
 @dataclass(frozen=True)
 class Precision:
-    """``master``: weights and optimizer state. ``compute``: matrix products; activations follow."""
+    """``master``: weights and optimizer state, and what gradients are summed in. ``compute``: all of a pass but the loss.
+
+    ``scaled``: the loss is scaled, so that small gradients do not vanish (loss_scale.py).
+    """
 
     master: torch.dtype
     compute: torch.dtype
     tf32: bool = False
+    scaled: bool = False
 
     @property
     def mixed(self) -> bool:
         return self.compute != self.master
-
-    def autocast(self, device: torch.device) -> AbstractContextManager[object]:
-        """The context for a forward pass whose weights are in ``master``."""
-        return torch.autocast(device.type, dtype=self.compute) if self.mixed else nullcontext()
 
     def fsdp_policy(self) -> MixedPrecisionPolicy:
         """FSDP2 gathers weights in ``compute`` and sums gradients in ``master``.
@@ -40,6 +39,7 @@ PRECISIONS = {
     "fp32": Precision(torch.float32, torch.float32),
     "tf32": Precision(torch.float32, torch.float32, tf32=True),
     "bf16": Precision(torch.float32, torch.bfloat16),
+    "fp16": Precision(torch.float32, torch.float16, scaled=True),
 }
 
 

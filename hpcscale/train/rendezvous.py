@@ -1,4 +1,4 @@
-"""Who am I among the ranks: read from the variables that launchers set, nothing else.
+"""Who am I among the ranks: read from the variables that launchers set; MPI is asked only for what they leave open.
 
 A launcher says it in its own words, so each is one table from a meaning to the variables that may hold it. Launchers
 nest (torchrun inside srun, mpiexec inside a batch script), and the inner one is right; two that both number the ranks
@@ -7,10 +7,17 @@ and disagree are a mistake that would train nonsense, so they stop the run.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from types import ModuleType
+from typing import TYPE_CHECKING
 
+from hpcscale.train import mpi
 from hpcscale.train.hostlist import first_host
+
+if TYPE_CHECKING:
+    from hpcscale.train.mpi.place import Place
 
 # Meaning -> variables, the first one set counts. Launchers in the order in which they are asked.
 LAUNCHERS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -55,8 +62,20 @@ LAUNCHERS: dict[str, dict[str, tuple[str, ...]]] = {
         "needs": ("PMI_RANK", "PALS_RANKID"),
     },
 }
+# What starts MPI programs, and so can be asked through MPI. Under srun and torchrun a program need not be one.
+MPI_LAUNCHERS = ("pjm", "openmpi", "mpich")
+# Variables that only the launcher of an MPI program sets, also launchers that have no table above.
+MPI_SIGNS = (
+    "PMI_FD", "PMI_PORT", "PMI_ID", "PMI_SIZE", "PMIX_RANK", "PMIX_NAMESPACE", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALRANKID",
+    "PALS_RANKID", "MV2_COMM_WORLD_RANK", "PLE_RANK_ON_NODE", "FLUX_TASK_RANK",
+)  # fmt: skip
 JOB_ID = ("SLURM_JOB_ID", "PJM_JOBID")
+# What tells two programs of one job apart, beside Slurm's step: one name for all ranks that were started together.
+STEP_NAMES = ("PJM_BULKNUM", "PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid", "PALS_APID", "FLUX_JOB_ID")
+USER = ("USER", "LOGNAME")
 DEFAULT_PORT = 29500  # torch's own
+# Job ids are consecutive, and so are step ids: jobs that are near each other in time get different ports.
+FIRST_PORT, PORTS, STEP_STRIDE = 10000, 50000, 7919
 # Slurm numbers its pseudo-steps (batch script, interactive shell, extern) from the top of 32 bits.
 FIRST_PSEUDO_STEP = 0xFFFFFFF0
 
@@ -77,6 +96,86 @@ class Rendezvous:
     nodes: int = 1
     master_address: str = "127.0.0.1"  # empty where nothing says it
     master_port: int = DEFAULT_PORT
+    # What this program is called in its job: keeps its keys apart from another's that listens on the same port.
+    name: str = field(default="", compare=False)
+    # Rank 0's socket (a file descriptor) that listens on ``master_port`` already, where it was chosen here.
+    listener: int | None = field(default=None, compare=False)
+
+
+def locate(environment: Mapping[str, str], communication: str = "auto", ranks: int | None = None) -> Rendezvous:
+    """This process's place: what the launchers say, completed and (for ``communication`` mpi) checked by asking MPI.
+
+    ``ranks``: how many the layout has, if known. MPI is not initialised for a process that nothing says is one of several:
+    on some login nodes that would end it.
+    """
+    place = rendezvous(environment)
+    if not must_ask_mpi(place, environment, communication, ranks) or not mpi.available():
+        return place
+    try:
+        from hpcscale.train.mpi import place as from_mpi
+        from hpcscale.train.mpi import world
+    except (ImportError, RuntimeError) as error:  # mpi4py is there, but no MPI library that it can use
+        if communication == "mpi":
+            raise RendezvousError(f"communication mpi needs MPI, but mpi4py cannot be loaded: {error}") from None
+        return place
+    found = from_mpi.place()
+    if communication == "mpi":
+        return _checked(place, found)
+    try:
+        if found.world_size == 1 or (place.launcher != "none" and not _agree(place, found)):
+            return place  # this MPI library is not the launcher's
+        return _with_free_port(_completed(place, found), environment, from_mpi)
+    finally:
+        world.finalize_library()  # MPI was needed only for this
+
+
+def must_ask_mpi(place: Rendezvous, environment: Mapping[str, str], communication: str, ranks: int | None) -> bool:
+    """Whether MPI has something to say that the variables do not, and can be asked without danger."""
+    if place.launcher == "none":
+        return ranks != 1 and (communication == "mpi" or any(map(environment.get, MPI_SIGNS)))
+    if place.world_size == 1:
+        return False
+    told = place.master_address and "MASTER_PORT" in environment
+    return communication == "mpi" or (place.launcher in MPI_LAUNCHERS and not told)
+
+
+def _agree(place: Rendezvous, found: Place) -> bool:
+    return (place.rank, place.world_size) == (found.rank, found.world_size)
+
+
+def _checked(place: Rendezvous, found: Place) -> Rendezvous:
+    """The place for communication through MPI, whose numbers must be the launcher's."""
+    if place.launcher == "none" or _agree(place, found):
+        return _completed(place, found)
+    reason = "torchrun starts no MPI programs: use mpiexec or srun"
+    if place.launcher != "torchrun":
+        reason = "mpi4py must be built for the MPI library of this launcher, or be started by its own mpiexec"
+    raise RendezvousError(
+        f"{place.launcher} says rank {place.rank} of {place.world_size}, but MPI says rank {found.rank} of "
+        f"{found.world_size}; {reason}"
+    )
+
+
+def _completed(place: Rendezvous, found: Place) -> Rendezvous:
+    """``place`` with what MPI knows of nodes, which launchers tell in part."""
+    address = place.master_address if place.launcher != "none" else ""
+    return replace(
+        place,
+        launcher="mpi4py" if place.launcher == "none" else place.launcher,
+        rank=found.rank,
+        world_size=found.world_size,
+        local_rank=found.local_rank,
+        node_rank=found.node_rank,
+        nodes=found.nodes,
+        master_address=address or ("127.0.0.1" if found.nodes == 1 else found.first_host),
+    )
+
+
+def _with_free_port(place: Rendezvous, environment: Mapping[str, str], from_mpi: ModuleType) -> Rendezvous:
+    if "MASTER_PORT" in environment:
+        return place
+    port, listener = from_mpi.open_port()
+    return replace(place, master_port=port, listener=listener)
 
 
 def rendezvous(environment: Mapping[str, str]) -> Rendezvous:
@@ -171,15 +270,36 @@ def _set_variables(launcher: str, environment: Mapping[str, str]) -> list[str]:
 
 def _with_master(place: Rendezvous, environment: Mapping[str, str]) -> Rendezvous:
     """Where rank 0 listens: what the script says, else Slurm's first host, else this node if it is the only one."""
-    job = _number(environment, JOB_ID)
-    port = _number(environment, ("MASTER_PORT",)) or (10000 + job % 50000 if job is not None else DEFAULT_PORT)
+    name = _program_name(environment)
+    port = _number(environment, ("MASTER_PORT",)) or _derived_port(environment)
     address = environment.get("MASTER_ADDR")
     hosts = environment.get("SLURM_STEP_NODELIST") or environment.get("SLURM_JOB_NODELIST")
     if not address and hosts:
         address = first_host(hosts)
     if not address and place.nodes == 1:
         address = "127.0.0.1"
-    return replace(place, master_address=address or "", master_port=port)
+    return replace(place, master_address=address or "", master_port=port, name=name)
+
+
+def _program_name(environment: Mapping[str, str]) -> str:
+    """What all ranks of this program are told alike, and no rank of another: job, step and name, as far as there are any."""
+    step = (environment.get("SLURM_STEP_ID"),) if _in_step(environment) else ()
+    return "/".join(text for text in (_text(environment, JOB_ID), *step, *map(environment.get, STEP_NAMES)) if text)
+
+
+def _derived_port(environment: Mapping[str, str]) -> int:
+    """A port that the ranks agree on without talking, and that another job, step or user hardly has."""
+    job = _number(environment, JOB_ID)
+    names = "/".join(environment[name] for name in STEP_NAMES if environment.get(name))
+    if job is None and not names:
+        user = _text(environment, USER)
+        return DEFAULT_PORT + (zlib.crc32(user.encode()) % 1000 if user else 0)
+    step = _number(environment, ("SLURM_STEP_ID",)) if _in_step(environment) else None
+    return FIRST_PORT + ((job or 0) + STEP_STRIDE * (step or 0) + zlib.crc32(names.encode())) % PORTS
+
+
+def _text(environment: Mapping[str, str], names: tuple[str, ...]) -> str | None:
+    return next((environment[name] for name in names if environment.get(name)), None)
 
 
 def _number(environment: Mapping[str, str], names: tuple[str, ...]) -> int | None:

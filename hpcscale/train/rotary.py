@@ -11,16 +11,16 @@ from hpcscale.spec.model import Model, RopeScaling
 Tables = tuple[torch.Tensor, torch.Tensor]
 
 
-def tables(model: Model, length: int, dtype: torch.dtype, device: torch.device) -> Tables:
-    """(cosines, sines), each [length, head size / 2], for positions 0 to ``length`` (excluded).
+def tables(model: Model, places: torch.Tensor, dtype: torch.dtype) -> Tables:
+    """(cosines, sines), each [tokens, head size / 2], for tokens at ``places`` (whole numbers [tokens]).
 
     Angles are worked out in double precision: at position 100,000 a float32 angle is off in the second digit.
     """
-    exponents = torch.arange(0, model.head_size, 2, dtype=torch.float64, device=device) / model.head_size
+    exponents = torch.arange(0, model.head_size, 2, dtype=torch.float64, device=places.device) / model.head_size
     frequencies = model.rope_theta**-exponents
     if model.rope_scaling is not None:
         frequencies = _scaled(frequencies, model.rope_scaling)
-    angles = torch.outer(torch.arange(length, dtype=torch.float64, device=device), frequencies)
+    angles = torch.outer(places.to(torch.float64), frequencies)
     # The tables stay float32 under bf16 training: rounding a cosine to 8 bits would blur neighbouring positions.
     kept = torch.float64 if dtype == torch.float64 else torch.float32
     return angles.cos().to(kept), angles.sin().to(kept)

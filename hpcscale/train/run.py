@@ -1,6 +1,6 @@
 """One rank's run from start to end: who am I, can this be trained, train it, and whatever happens, say so.
 
-Exit codes: 0 trained, 1 failed while training, 2 refused before it began.
+Exit codes: 0 trained, 1 failed while training, 2 refused before it began, 75 stopped early with a checkpoint to go on from.
 """
 
 from __future__ import annotations
@@ -11,32 +11,53 @@ import socket
 import sys
 import time
 import traceback
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from hpcscale.cost import parameters
 from hpcscale.record.attempt import attempt_folder
 from hpcscale.spec.problems import InputError
+from hpcscale.train.job_clock import JobClock
 from hpcscale.train.point_file import Work, read
-from hpcscale.train.rendezvous import Rendezvous, RendezvousError, check_master, check_world_size, rendezvous
+from hpcscale.train.rendezvous import Rendezvous, RendezvousError, check_master, check_world_size, locate
 from hpcscale.train.stop_signal import StopSignal
 
+if TYPE_CHECKING:
+    from hpcscale.train.checkpoint import Checkpointer
+    from hpcscale.train.last_words import Reason
+
 TRAINED, FAILED, REFUSED = 0, 1, 2
+REQUEUE = 75  # EX_TEMPFAIL of sysexits.h: try again later
 # How long rank 0 waits for the word of a rank that it lost, and how much longer than rank 0 the others wait to be killed.
 PATIENCE_SECONDS = 2.0
 
 
-def run(point_file: Path, steps: int | None, attempt: Path | None) -> int:
+@dataclass(frozen=True)
+class Options:
+    """What the command line says beside the point. ``resume_from`` and ``fresh``: see checkpoint_resume.py."""
+
+    steps: int | None = None  # instead of the protocol's
+    attempt: Path | None = None  # the folder to write to
+    trace_step: int | None = None
+    resume_from: Path | None = None
+    fresh: bool = False
+
+
+def run(point_file: Path, options: Options = Options()) -> int:
     """Runs the point as this rank and returns the exit code."""
-    started = time.monotonic()
     try:
-        work, place = read(point_file), rendezvous(os.environ)
+        work = read(point_file)
+        place = locate(os.environ, work.communication, work.layout.ranks)
     except (InputError, RendezvousError) as error:
         return _refuse(str(error))
+    clock = JobClock(work.time_limit_seconds)
     stop = StopSignal(patience=PATIENCE_SECONDS if place.rank else 0.0)
-    folder = attempt or attempt_folder(point_file.absolute().parent)
-    if attempt is None and place.rank > 0 and folder.name.startswith("local-"):
+    folder = options.attempt or attempt_folder(point_file.absolute().parent)
+    if options.attempt is None and place.rank > 0 and folder.name.startswith("local-"):
         folder = None  # named after rank 0's process: rank 0 will tell
     try:
-        rank = _Rank(work, place, folder, steps, stop, started)
+        rank = _Rank(work, place, point_file.absolute().parent, folder, options, stop, clock)
     except OSError as error:
         return _refuse(f"the record cannot be written: {error}")
     return rank.run()
@@ -47,20 +68,29 @@ def _refuse(sentence: str) -> int:
     return REFUSED
 
 
+def _parameters(work: Work) -> int:
+    """Parameters of the whole model, its vocabulary padded as this layout pads it."""
+    return parameters.count(work.model, work.training.sequence_length, work.layout.tp).total
+
+
 class _Rank:
     """The pieces that the way through a run shares, whether it ends well or not."""
 
+    checkpointer: Checkpointer | None = None
+
     def __init__(
-        self, work: Work, place: Rendezvous, folder: Path | None, steps: int | None, stop: StopSignal, started: float
-    ):
+        self, work: Work, place: Rendezvous, point_folder: Path, folder: Path | None, options: Options, stop: StopSignal,
+        clock: JobClock,
+    ):  # fmt: skip
         # torch takes seconds to import: only now, when there is something to do with it
         import torch
 
         from hpcscale.train import communication, measure, provenance
         from hpcscale.train.journal import Journal
 
-        self.work, self.place, self.stop, self.started = work, place, stop, started
-        self.steps = work.protocol.steps if steps is None else steps
+        self.work, self.place, self.stop, self.clock, self.options = work, place, stop, clock, options
+        self.point_folder = point_folder
+        self.steps = work.protocol.steps if options.steps is None else options.steps
         cuda = self.cuda = work.device_kind == "gpu" and torch.cuda.is_available()
         self.device = communication.device_for(place, cuda)
         if work.threads is not None:
@@ -86,14 +116,18 @@ class _Rank:
         )
 
     def run(self) -> int:
+        from hpcscale.train import tensorboard
         from hpcscale.train.communication import timeout_seconds
         from hpcscale.train.supported import refusals
 
         self.stop.on_grace_over(self._grace_is_over)
         sentences = refusals(self.work, self.cuda)
+        without_board = tensorboard.refusal(self.work.document)
+        sentences += [without_board] if without_board else []
         try:
             check_world_size(self.place, self.work.layout.ranks)
-            check_master(self.place)
+            if self.work.communication != "mpi":  # MPI needs no address
+                check_master(self.place)
             self.timeout = timeout_seconds()
         except RendezvousError as error:
             sentences = sentences or [str(error)]
@@ -107,20 +141,47 @@ class _Rank:
         return TRAINED
 
     def _train(self) -> None:
-        from hpcscale.train import communication, initialise, measure
-        from hpcscale.train.loop import run_steps
+        from hpcscale.train import communication, energy, measure, tensorboard
+        from hpcscale.train.checkpoint import Checkpointer
+        from hpcscale.train.checkpoint_resume import resume
+        from hpcscale.train.loop import Session, run_steps
         from hpcscale.train.mesh import device_mesh
         from hpcscale.train.trainer import Trainer
 
+        fitting, evidence = self._micro_batch()
         communication.connect(self.place, self.backend, self.device, self.timeout)
         met = communication.gather_objects((socket.gethostname(), self.journal.folder))
         self.journal.folder = met[0][1]
-        trainer = Trainer(self.work, device_mesh(self.work.layout, self.device), self.device)
-        self.journal.begin(
-            hosts=sorted({host for host, _ in met}), model_parameters=initialise.parameter_count(trainer.model)
+        self.journal.hosts = [host for host, _ in met]
+        self._agree_on_micro_batch(fitting, evidence)
+        mesh = device_mesh(self.work.layout, self.device)
+        for group in mesh.groups:
+            communication.limit_wait(group, self.timeout)
+        trainer = Trainer(self.work, mesh, self.device)
+        assert self.journal.folder is not None, "rank 0 has told it"
+        resumed = resume(
+            trainer, self.point_folder, self.journal.folder, self.options.resume_from, self.options.fresh, self.steps
         )
+        self.checkpointer = Checkpointer(trainer, self.journal.folder, self.steps, resumed)
+        if resumed is not None and self.place.rank == 0:
+            print(resumed.told(), flush=True)
+        meter = energy.meter(self.device)
+        self.journal.begin(
+            hosts=sorted(set(self.journal.hosts)),
+            model_parameters=_parameters(self.work),
+            micro_batch_size=self.work.training.micro_batch_size,
+            energy_source=meter.source,
+            resume=None if resumed is None else resumed.line(),
+        )
+        board = None
+        if self.place.rank == 0 and tensorboard.wanted(self.work.document):
+            board = tensorboard.Board(self.journal.folder)
+        session = Session(
+            trainer, self.work, self.device, self.journal, self.stop, self.clock,
+            meter=meter, checkpointer=self.checkpointer, board=board, axes=mesh.axis_of_group, trace_step=self.options.trace_step,
+        )  # fmt: skip
         before = time.monotonic()
-        loss = run_steps(trainer, self.work, self.steps, self.device, self.journal, self.stop, self.started)
+        loss = run_steps(session, self.steps, 1 if resumed is None else resumed.manifest.step + 1)
         seconds = time.monotonic() - before
         peaks = communication.gather_numbers([measure.peak_memory_bytes(self.device)], self.device)
         by_rank = [int(row[0]) for row in peaks]
@@ -134,6 +195,29 @@ class _Rank:
         with contextlib.suppress(Exception):  # the record is complete: a rank that has left already changes nothing
             communication.disconnect()
 
+    def _micro_batch(self) -> tuple[int, str]:
+        """(the largest micro batch that fits this rank if the study leaves that open, evidence if none does)."""
+        from hpcscale.train import micro_batch
+
+        given = self.work.training.micro_batch_size
+        if isinstance(given, int):
+            return given, ""
+        try:
+            return micro_batch.largest_that_fits(self.work, self.place, self.device), ""
+        except micro_batch.NothingFits as error:
+            return 0, str(error)
+
+    def _agree_on_micro_batch(self, fitting: int, evidence: str) -> None:
+        from hpcscale.train import communication, micro_batch
+        from hpcscale.train.failures import Ended
+
+        answers = communication.gather_objects((fitting, evidence))
+        smallest = min(range(len(answers)), key=lambda rank: answers[rank][0])
+        size, evidence = answers[smallest]
+        if size == 0:
+            raise Ended("oom", f"not even one sequence fits into the memory of rank {smallest}: {evidence}")
+        self.work = micro_batch.with_micro_batch(self.work, size)
+
     def _refused(self, sentences: list[str]) -> int:
         if self.place.rank == 0:
             self.journal.fail("error", "; ".join(sentences), rank=0)
@@ -144,34 +228,48 @@ class _Rank:
 
     def _failed(self, error: BaseException) -> int:
         """Rank 0 writes the record's last line; another rank leaves a note, unless every rank knows already."""
-        from hpcscale.train.failures import Ended, classify, evidence
+        from hpcscale.train import last_words
+        from hpcscale.train.failures import Ended
 
-        kind, text, rank = classify(error), evidence(error), self.place.rank
-        own = kind != "node" and not isinstance(error, Ended)  # this rank's failure, not one that all ranks notice
-        if rank == 0:
-            note = self.journal.peers_note(PATIENCE_SECONDS) if kind == "node" else None
-            if note is not None:
-                kind, text, rank = note["kind"], note["evidence"], note["rank"]
-            self.journal.fail(kind, text, rank)
-        elif own:
-            self.journal.leave_note(kind, text)
+        reason = last_words.say(error, self.journal, PATIENCE_SECONDS)
         if os.environ.get("HPCSCALE_TRACEBACK") == "1":
             traceback.print_exception(error)
-        elif self.place.rank == 0 or own:
-            print(f"hpcscale.train: rank {rank} ended with {kind}: {text}", file=sys.stderr, flush=True)
+        elif self.place.rank == 0 or reason.own:
+            print(f"hpcscale.train: {reason}", file=sys.stderr, flush=True)
+        if reason.kind == "node":
+            last_words.stand_in(reason, self.journal, PATIENCE_SECONDS)
+        self._leave_mpi(error, reason)
         self.stop.finished()
-        return FAILED
+        # The loop stops for these only after before_leaving has returned.
+        stopped = isinstance(error, Ended) and error.kind in ("preempted", "timeout")
+        return REQUEUE if stopped and self.checkpointer is not None and self.checkpointer.saved is not None else FAILED
+
+    def _leave_mpi(self, error: BaseException, reason: Reason) -> None:
+        """An MPI program ends whole: by all ranks together if all know why, else at once by the first that fails."""
+        from hpcscale.train import communication, last_words, mpi
+        from hpcscale.train.failures import Ended
+
+        if not mpi.loaded():
+            return
+        if isinstance(error, Ended):
+            with contextlib.suppress(Exception):
+                communication.disconnect()
+            return
+        if reason.own:  # rank 0 sits in a collective, and will be killed there
+            last_words.speak_for_rank_0(reason, self.journal, PATIENCE_SECONDS)
+        communication.abort(FAILED)
 
     def _grace_is_over(self, number: int) -> None:
         """No step ended in time after a signal: say why and go, from the signal thread."""
+        from hpcscale.train import last_words
         from hpcscale.train.failures import signal_failure
 
         note = self.journal.peers_note(0.0)
         if note is not None:
-            self.journal.fail(note["kind"], note["evidence"], note["rank"])
+            self.journal.fail(note["kind"], note["evidence"], note["rank"], note.get("host"))
         else:
-            ended = signal_failure(number, time.monotonic() - self.started, self.work.time_limit_seconds)
-            self.journal.fail(ended.kind, str(ended), self.place.rank)
+            reason = last_words.say(signal_failure(number, self.clock), self.journal, PATIENCE_SECONDS)
+            last_words.stand_in(reason, self.journal, 0.0)
         leave(FAILED)
 
 

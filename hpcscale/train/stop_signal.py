@@ -13,8 +13,8 @@ import threading
 from collections.abc import Callable
 
 # Signal -> seconds until the run is ended in the middle of a step. Slurm and torchrun kill 30 s after SIGTERM, PJM 10 s
-# after SIGXCPU; SIGUSR1 is an early warning (sbatch --signal).
-GRACE_SECONDS = {signal.SIGTERM: 20.0, signal.SIGXCPU: 5.0, signal.SIGUSR1: 60.0}
+# after SIGXCPU; SIGUSR1 and SIGUSR2 are early warnings (sbatch --signal).
+GRACE_SECONDS = {signal.SIGTERM: 20.0, signal.SIGXCPU: 5.0, signal.SIGUSR1: 60.0, signal.SIGUSR2: 60.0}
 
 
 class StopSignal:

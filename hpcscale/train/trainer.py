@@ -1,70 +1,183 @@
-"""One rank's trainer: the model, its optimizer and its data put together, and one optimization step."""
+"""One rank's trainer: its part of the model, its optimizer and its data put together, and one optimization step."""
 
 from __future__ import annotations
 
-import torch
-from torch.distributed.device_mesh import DeviceMesh
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 
-from hpcscale.train import activation_checkpointing, data_parallel, gradients, mesh, optimizer
+import torch
+
+from hpcscale.train import activation_checkpointing, data_parallel, gradients, optimizer, tied_weights
 from hpcscale.train.batches import micro_batches
-from hpcscale.train.data import SyntheticStream, share
+from hpcscale.train.data import make_stream, share
+from hpcscale.train.huggingface import read
 from hpcscale.train.initialise import initialise
-from hpcscale.train.model import Transformer, next_token_loss
+from hpcscale.train.inputs import inputs, targets_per_sequence
+from hpcscale.train.loss_scale import LossScale
+from hpcscale.train.mesh import Mesh
+from hpcscale.train.model import Transformer
+from hpcscale.train.pieces import Piece
+from hpcscale.train.pipeline import SPLIT_BACKWARD, Pipeline, parts_of_rank
 from hpcscale.train.point_file import Work
 from hpcscale.train.precision import PRECISIONS, use_matmul_precision
+from hpcscale.train.weights import weights_of
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one step gave on this rank. ``loss`` (fp64 scalar) is its share of the global mean: the sum over all ranks is
+    the mean over all tokens. ``skipped``: fp16 gradients overflowed, the weights are as before."""
+
+    loss: torch.Tensor
+    gradient_norm: torch.Tensor
+    learning_rate: float
+    skipped: bool = False
+    loss_scale: float | None = None
 
 
 class Trainer:
-    """Everything that a step needs. Making one allocates the weights."""
+    """Everything that a step needs. Making one allocates the weights, within ``memory`` (dry runs: on fake tensors)."""
 
-    def __init__(self, work: Work, device_mesh: DeviceMesh | None, device: torch.device):
-        training = work.training
-        assert isinstance(training.micro_batch_size, int), "supported.py refuses auto"
-        self.device = device
+    def __init__(
+        self,
+        work: Work,
+        mesh: Mesh,
+        device: torch.device,
+        memory: AbstractContextManager[object] = nullcontext(),  # noqa: B008 it has no state
+    ):
+        training, layout = work.training, work.layout
+        assert isinstance(training.micro_batch_size, int), "micro_batch.py has chosen one by now"
+        self.work, self.mesh, self.device = work, mesh, device
         self.settings = training.optimizer
-        precision = PRECISIONS[training.precision]
-        use_matmul_precision(precision)
+        self.precision = PRECISIONS[training.precision]
+        self.loss_scale = LossScale() if self.precision.scaled else None
+        use_matmul_precision(self.precision)
 
         # Shape first, shards second, memory last: no rank ever holds what it does not keep.
         with torch.device("meta"):
-            model = Transformer(work.model, training.sequence_length, work.layout.tp)
-        model.to(precision.master)
-        activation_checkpointing.apply(model, training.activation_checkpointing)
-        self.replica = data_parallel.replica(work.layout.sharding, model, device_mesh, precision)
-        model.to_empty(device=device)
-        initialise(model, training.seed)
-        self.replica.allocate()
-        self.model = model
-        self.optimizer = optimizer.adamw(model, self.settings)
+            self.stages = [
+                Transformer(
+                    work.model, training.sequence_length, mesh, layout.sequence_parallel and layout.tp > 1, parts
+                )
+                for parts in parts_of_rank(work.model.layers, layout, mesh.pp.rank)
+            ]
+        for stage in self.stages:
+            stage.backward_twice = layout.pp > 1 and layout.schedule in SPLIT_BACKWARD
+            activation_checkpointing.apply(stage, training.activation_checkpointing, stage.backward_twice)
+        self.weights = weights_of(self.stages)
+        self.replica = data_parallel.replica(layout.sharding, self.stages, mesh, self.precision)
+        with memory:
+            for stage in self.stages:
+                stage.to_empty(device=device)
+                if _compiles(training.compile, device, stage):
+                    for block in stage.blocks.values():
+                        block.compile()
+            self.replica.allocate()
+            self.fill()
+            self.optimizer = optimizer.AdamW(self.settings, self.weights, self.replica.masters())
 
-        self.stream = SyntheticStream(training.seed, work.model.vocab, training.sequence_length)
-        self.first, self.count = share(training.global_batch_size, work.layout.dp, mesh.replica(device_mesh))
+        self.stream = make_stream(work.data, training, work.model.vocab, work.protocol.steps)
+        self.first, self.count = share(training.global_batch_size, layout.dp, mesh.dp.rank)
         self.batches = micro_batches(work.replica_batch, training.micro_batch_size)
+        counted = targets_per_sequence(work.model, training.sequence_length) * work.replica_batch
+        self.per_target = mesh.cp.size / counted  # a replica's mean loss: the mean over cp of (sum of losses x this)
+        self.pipeline = self._pipeline() if mesh.pp.size > 1 else None
 
-    def step(self, step: int) -> tuple[torch.Tensor, torch.Tensor, float]:
-        """Step ``step`` (from 1): (mean loss of this replica's batch, global gradient norm, learning rate)."""
+    def fill(self) -> None:
+        """Initial weights, drawn or read, the same whatever the layout."""
+        for master in self.replica.masters():
+            master.zero_()
+        if self.work.training.weights is None:
+            initialise(self.pieces(), self.work.model, self.work.training.seed)
+        else:
+            read.begin(self.pieces(), self.work.model, self.work.training)
+        self.replica.updated()
+
+    def pieces(self) -> list[Piece]:
+        """This rank's master weights as pieces of the model; after writing to them call ``replica.updated``."""
+        return self._pieces(self.replica.masters(), "")
+
+    def optimizer_pieces(self) -> list[Piece]:
+        """AdamW's averages, named after their weights: ``exp_avg.<weight>`` and ``exp_avg_sq.<weight>``."""
+        averages, squares = self.optimizer.averages, self.optimizer.squares
+        return self._pieces(averages, "exp_avg.") + self._pieces(squares, "exp_avg_sq.")
+
+    def _pieces(self, tensors: list[torch.Tensor], prefix: str) -> list[Piece]:
+        parts = zip(self.weights, tensors, self.replica.first_rows(), strict=True)
+        return [weight.piece(tensor, first_row, prefix) for weight, tensor, first_row in parts]
+
+    def step(self, step: int) -> StepResult:
+        """Step ``step`` (from 1)."""
         loss = self.backward(step)
         self.replica.reduce()
-        parameters = list(self.model.parameters())
-        norm = gradients.global_norm(parameters)
-        if self.settings.gradient_clip is not None:
-            gradients.clip(parameters, norm, self.settings.gradient_clip)
+        own = self.replica.gradients()
+        if self.work.layout.sequence_parallel and self.mesh.tp.size > 1:
+            gradients.sum_over_sequence(self.weights, own, self.mesh.tp)
+        if self.mesh.pp.size > 1 and self.work.model.tied_embeddings:
+            tied_weights.sum_copies(self.weights, own, self.mesh.pp)
+        norm = gradients.global_norm(self.weights, own, self.mesh)
         rate = optimizer.learning_rate(self.settings, step)
-        optimizer.set_learning_rate(self.optimizer, rate)
-        self.optimizer.step()
+        scale, skipped = None, False
+        if self.loss_scale is not None:
+            scale = torch.full_like(norm, self.loss_scale.value)
+            norm = norm / scale
+            skipped = not _is_finite(norm)
+        result = StepResult(loss, norm, rate, skipped, None if self.loss_scale is None else self.loss_scale.value)
+        if not skipped:
+            gradients.scale(own, norm, self.settings.gradient_clip, scale)
+            self.optimizer.step(self.replica.masters(), own, rate)
+            self.replica.updated()
+        if self.loss_scale is not None:
+            self.loss_scale.update(overflowed=skipped)
         self.replica.clear()
-        return loss, norm, rate
+        return result
 
     def backward(self, step: int) -> torch.Tensor:
-        """The gradients of this replica's batch, micro batch by micro batch; returns the batch's mean loss."""
-        samples = self.stream.samples(step, self.first, self.count).to(self.device)
-        total = torch.zeros((), dtype=torch.float64, device=self.device)
-        for batch in self.batches:
-            self.replica.before_micro_batch(batch.last)
-            tokens = samples[batch.start : batch.stop]
-            with self.replica.precision.autocast(self.device):
-                logits = self.model(tokens[:, :-1])
-                loss = next_token_loss(logits, tokens[:, 1:], self.model.spec.vocab) * batch.weight
-            loss.backward()
-            total += loss.detach()
-        return total
+        """The gradients of this replica's batch, micro batch by micro batch; this rank's share of the global mean loss."""
+        samples = self.stream.samples(step, self.first, self.count)
+        fed = inputs(samples, self.work.model, self.work.training.seed, step, self.first, self.mesh.cp).to(self.device)
+        scale = 1.0 if self.loss_scale is None else self.loss_scale.value
+        if self.pipeline is not None:
+            total = self.pipeline.step(fed.tokens, fed.token_types, fed.targets, self.per_target * scale).double()
+        else:
+            total = torch.zeros((), dtype=torch.float64, device=self.device)
+            for batch in self.batches:
+                self.replica.before_micro_batch(batch.last)
+                rows = fed.rows(batch.start, batch.stop)
+                loss = self.stages[0](rows.tokens, rows.token_types, rows.targets, self.per_target * scale)
+                loss.backward()
+                self.replica.collect()
+                total += loss.detach()
+        share_of_mean = 1.0 / (self.mesh.data.size * scale) if self.mesh.tp.rank == 0 else 0.0
+        return total.to(self.device) * share_of_mean
+
+    def _pipeline(self) -> Pipeline:
+        training, model = self.work.training, self.work.model
+        assert isinstance(training.micro_batch_size, int)
+        part = training.sequence_length // self.mesh.cp.size
+        shown = part // self.mesh.tp.size if self.stages[0].region.sequence else part
+        meta = torch.device("meta")
+        tokens = torch.empty(training.micro_batch_size, part, dtype=torch.int64, device=meta)
+        compute = self.precision.compute
+        exact = torch.float64 if compute == torch.float64 else torch.float32
+        return Pipeline(
+            self.stages,
+            self.work.layout,
+            self.mesh.pp,
+            self.device,
+            len(self.batches),
+            (tokens, tokens) if model.token_types else (tokens,),
+            torch.empty(training.micro_batch_size, shown, model.hidden, dtype=compute, device=meta, requires_grad=True),
+            torch.empty((), dtype=exact, device=meta, requires_grad=True),
+            self.replica.collect,
+        )
+
+
+def _compiles(wanted: bool | str, device: torch.device, stage: Transformer) -> bool:
+    """``auto``: on GPUs, except where a schedule goes back in two parts, which compiled blocks cannot."""
+    return wanted is True or (wanted == "auto" and device.type == "cuda" and not stage.backward_twice)
+
+
+def _is_finite(norm: torch.Tensor) -> bool:
+    """A fake tensor has no value; with it every step goes well."""
+    return type(norm) is not torch.Tensor or bool(norm.isfinite())

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
 
+from hpcscale.record import reader
 from hpcscale.record.schema import REQUIRED
 
 from .toys import Run, Start, document
@@ -33,7 +35,7 @@ OUT_OF_MEMORY_ON_RANK_1 = """
 import sys, torch
 from pathlib import Path
 from hpcscale.train import trainer
-from hpcscale.train.run import leave, run
+from hpcscale.train.run import Options, leave, run
 import os
 real = trainer.Trainer.backward
 def backward(self, step):
@@ -41,7 +43,19 @@ def backward(self, step):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
     return real(self, step)
 trainer.Trainer.backward = backward
-leave(run(Path(sys.argv[1]), None, None))
+leave(run(Path(sys.argv[1])))
+"""
+
+
+# What is free on the node, as rank 1 reads it: 30 MB a rank.
+LITTLE_MEMORY_ON_RANK_1 = """
+import os, sys
+from pathlib import Path
+from hpcscale.train import micro_batch
+from hpcscale.train.run import Options, leave, run
+if os.environ["RANK"] == "1":
+    micro_batch._available_bytes = lambda: 2 * 30_000_000
+leave(run(Path(sys.argv[1]), Options(steps=int(sys.argv[3]) if len(sys.argv) > 3 else None)))
 """
 
 
@@ -84,13 +98,14 @@ def test_a_loss_that_is_no_number_ends_all_ranks(start: Start) -> None:
     assert run.record.steps, "the step with the bad loss is recorded"
 
 
-@pytest.mark.parametrize("seconds", [600, 1])
-def test_sigterm_is_preemption_or_the_time_limit(start: Start, seconds: int) -> None:
-    run = start(document(job={"time_seconds": seconds}), arguments=ENDLESS)
+@pytest.mark.parametrize("spent", [0, 545])
+def test_sigterm_is_preemption_or_the_time_limit(start: Start, spent: int) -> None:
+    began = {"HPCSCALE_JOB_START": str(int(time.time()) - spent)}
+    run = start(document(job={"time_seconds": 600}), arguments=ENDLESS, environment=began)
     run.wait_for_step(1)
     run.processes[0].send_signal(signal.SIGTERM)
     assert run.wait() == [1]
-    assert run.record.status == ("preempted" if seconds == 600 else "timeout")
+    assert run.record.status == ("preempted" if spent == 0 else "timeout")
     assert "SIGTERM" in run.record.failure["evidence"]  # type: ignore[index]
 
 
@@ -138,6 +153,32 @@ def _variable(process: int, name: str) -> str | None:
     return dict(pair.split("=", 1) for pair in pairs if "=" in pair).get(name)
 
 
+def test_the_micro_batch_that_fits_is_found_by_halving_and_agreed_on(start: Start) -> None:
+    """Rank 1 gets little memory: it finds a smaller size, and rank 0 takes it too."""
+    run = start(
+        document(
+            layout={"dp": 2}, training={"micro_batch_size": "auto", "sequence_length": 512, "global_batch_size": 64}
+        ),
+        ranks=2,
+        arguments=("--steps", "2"),
+        program=("-c", LITTLE_MEMORY_ON_RANK_1),
+    )
+    assert run.wait() == [0, 0], run.outputs
+    assert run.record.status == "completed"
+    assert 1 <= run.record.run["micro_batch_size"] < 32
+
+
+def test_a_rank_that_not_even_one_sequence_fits_is_out_of_memory(start: Start) -> None:
+    training = {"micro_batch_size": "auto", "sequence_length": 512, "global_batch_size": 64}
+    large = {"hidden": 512, "ffn": 2048}  # 25 MB of weights, and twice that of optimizer state
+    run = start(
+        document(layout={"dp": 2}, training=training, model=large), ranks=2, program=("-c", LITTLE_MEMORY_ON_RANK_1)
+    )
+    assert run.wait() == [1, 1]
+    assert run.record.status == "oom"
+    assert "not even one sequence fits into the memory of rank 1" in run.record.failure["evidence"]  # type: ignore[index]
+
+
 def test_a_ranks_own_failure_reaches_the_record(start: Start) -> None:
     run = start(document(layout={"dp": 2}), ranks=2, program=("-c", OUT_OF_MEMORY_ON_RANK_1))
     assert run.wait() == [1, 1]
@@ -148,12 +189,36 @@ def test_a_ranks_own_failure_reaches_the_record(start: Start) -> None:
     assert "Traceback" not in run.outputs[0][1] + run.outputs[1][1]
 
 
-def test_an_unsupported_layout_is_refused_in_a_sentence(start: Start) -> None:
-    run = start(document(layout={"tp": 2}))
+def test_an_unsupported_precision_is_refused_in_a_sentence(start: Start) -> None:
+    run = start(document(training={"precision": "fp8"}))
     assert run.wait() == [2]
-    assert "tp 2: tensor parallelism cannot be trained yet" in run.outputs[0][1]
+    assert "precision fp8 cannot be trained yet" in run.outputs[0][1]
     assert "Traceback" not in run.outputs[0][1]
     assert run.record.status == "error"
+
+
+def test_a_stopped_run_asks_to_be_requeued_and_goes_on_where_it_was(start: Start, tmp_path: Path) -> None:
+    content = document(
+        layout={"dp": 2}, training={"checkpoint": {"at_end": True}}, protocol={"warmup_steps": 2, "measured_steps": 98}
+    )
+    first = start(content, ranks=2, arguments=("--attempt", str(tmp_path / "attempts" / "first.0")))
+    first.wait_for_step(2)
+    first.processes[0].send_signal(signal.SIGUSR2)
+    assert first.wait() == [75, 75], first.outputs
+    stopped = first.record
+    assert stopped.status == "preempted"
+    last = stopped.steps[-1]["step"]
+
+    second = start(content, ranks=2, arguments=("--attempt", str(tmp_path / "attempts" / "second.0")))
+    assert second.wait() == [0, 0], second.outputs
+    resumed = reader.read(tmp_path / "attempts" / "second.0" / "record.jsonl")
+    assert resumed.run["resume"]["step"] == last
+    assert [line["step"] for line in resumed.steps] == list(range(last + 1, 101))
+
+    third = start(content, ranks=2, arguments=("--attempt", str(tmp_path / "attempts" / "third.0"), "--steps", "2"))
+    assert third.wait() == [0, 0], third.outputs
+    anew = reader.read(tmp_path / "attempts" / "third.0" / "record.jsonl")
+    assert anew.run["resume"] is None, "what has completed begins anew when it is run again"
 
 
 def test_a_wrong_number_of_ranks_is_refused_in_a_sentence(start: Start) -> None:

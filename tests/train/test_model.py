@@ -10,50 +10,117 @@ import torch
 from hpcscale.cost import parameters
 from hpcscale.spec.model import Model, RopeScaling, named
 from hpcscale.train import rotary
-from hpcscale.train.initialise import initialise, parameter_count
-from hpcscale.train.model import Transformer, next_token_loss
+from hpcscale.train.activation_checkpointing import apply
+from hpcscale.train.attention import Positions
+from hpcscale.train.initialise import initialise
+from hpcscale.train.loss import IGNORED
+from hpcscale.train.mesh import Mesh
+from hpcscale.train.model import Parts, Transformer
+from hpcscale.train.weights import weights_of
 
 from .toys import SHAPES, toy_model
 
 CPU = torch.device("cpu")
 
 
-def made(spec: Model, length: int = 16, seed: int = 1) -> Transformer:
+def shaped(spec: Model, length: int = 16) -> Transformer:
+    """The whole model of one process, without memory."""
     with torch.device("meta"):
-        model = Transformer(spec, length)
-    model = model.double().to_empty(device=CPU)
-    initialise(model, seed)
+        return Transformer(spec, length, Mesh(), sequence_parallel=False, parts=Parts(range(spec.layers)))
+
+
+def made(spec: Model, length: int = 16, seed: int = 1) -> Transformer:
+    model = shaped(spec, length).double().to_empty(device=CPU)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    tensors = [parameter.detach() for parameter in model.parameters()]
+    initialise([w.piece(t) for w, t in zip(weights_of([model]), tensors, strict=True)], spec, seed)
     return model
+
+
+def mean_loss(model: Transformer, tokens: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return model(tokens, targets=targets) / (targets != IGNORED).sum()
 
 
 def tokens_of(spec: Model, length: int = 16) -> torch.Tensor:
     return torch.randint(spec.vocab, (2, length), generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("tp", [1, 2])
-@pytest.mark.parametrize("spec", [*map(toy_model, SHAPES), *map(named, ("gpt-124m", "mpt-125m", "llama2-7b", "llama3-8b"))],
-                         ids=lambda each: each.name)  # fmt: skip
-def test_parameters_are_as_many_as_the_cost_model_says(spec: Model, tp: int) -> None:
-    with torch.device("meta"):
-        assert parameter_count(Transformer(spec, 2048, tp)) == parameters.count(spec, 2048, tp).total
+COUNTED = (
+    "gpt-124m", "mpt-125m", "mpt-7b", "llama2-7b", "llama3-8b", "llama3-70b", "bert-base", "bert-large", "gpt-30b",
+)  # fmt: skip
 
 
-@pytest.mark.parametrize("family", SHAPES)
+@pytest.mark.parametrize("spec", [*map(toy_model, SHAPES), *map(named, COUNTED)], ids=lambda each: each.name)
+def test_parameters_are_as_many_as_the_cost_model_says(spec: Model) -> None:
+    built = sum(each.numel() for each in shaped(spec, 512).parameters())
+    assert built == parameters.count(spec, 512).total
+
+
+def test_models_without_biases_have_none_in_their_norms_either() -> None:
+    spec = toy_model("mpt", positions="alibi", biases=False)
+    names = [name for name, _ in shaped(spec).named_parameters()]
+    assert not [name for name in names if name.endswith("bias")]
+    assert sum(each.numel() for each in shaped(spec).parameters()) == parameters.count(spec, 16).total
+
+
+CAUSAL = [family for family in SHAPES if family != "bert"]
+
+
+@pytest.mark.parametrize("family", CAUSAL)
 def test_a_token_changes_no_earlier_logits(family: str) -> None:
     spec = toy_model(family)
     model, tokens = made(spec), tokens_of(spec)
     changed = tokens.clone()
     changed[:, 9] = (changed[:, 9] + 1) % spec.vocab
-    before, after = model(tokens), model(changed)
+    before, after = model(tokens).detach(), model(changed).detach()
     assert torch.equal(before[:, :9], after[:, :9])
     assert not torch.allclose(before[:, 9:], after[:, 9:])
+
+
+def test_a_bert_sees_what_follows() -> None:
+    spec = toy_model("bert")
+    model, tokens = made(spec), tokens_of(spec)
+    changed = tokens.clone()
+    changed[:, 9] = (changed[:, 9] + 1) % spec.vocab
+    assert not torch.allclose(model(tokens)[:, 0], model(changed)[:, 0])
+
+
+def test_alibi_needs_no_position_to_tell_near_from_far() -> None:
+    spec = toy_model("mpt", positions="alibi", biases=False)
+    model, tokens = made(spec), tokens_of(spec)
+    longer = torch.cat((tokens, tokens), 1)
+    assert torch.allclose(model(longer)[:, :16], model(tokens)), "what comes later changes nothing"
+    swapped = tokens.clone()
+    swapped[:, [2, 12]] = tokens[:, [12, 2]]
+    assert not torch.allclose(model(swapped)[:, -1], model(tokens)[:, -1]), "order is seen"
+
+
+@pytest.mark.parametrize("mode", ["full", "selective-op", "selective-layer:2", "core-attention"])
+def test_recomputing_keeps_less_for_the_backward_pass(mode: str) -> None:
+    spec = toy_model("llama", layers=4)
+    model, tokens = made(spec), tokens_of(spec)
+    kept: dict[str, int] = {}
+    for name in ("none", mode):
+        apply(model, name)
+        found: dict[int, int] = {}
+
+        def pack(tensor: torch.Tensor, found: dict[int, int] = found) -> torch.Tensor:
+            found[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            model(tokens)
+        kept[name] = sum(found.values())
+    assert kept[mode] < kept["none"]
 
 
 @pytest.mark.parametrize("family", SHAPES)
 def test_the_first_loss_is_that_of_guessing(family: str) -> None:
     spec = toy_model(family)
     tokens = tokens_of(spec)
-    loss = next_token_loss(made(spec)(tokens), tokens.roll(1, dims=1), spec.vocab).item()
+    loss = mean_loss(made(spec), tokens, tokens.roll(1, dims=1)).item()
     assert math.isclose(loss, math.log(spec.vocab), abs_tol=0.1)
 
 
@@ -63,7 +130,7 @@ def test_the_padding_of_the_vocabulary_changes_no_loss(tied: bool) -> None:
     for multiple in (1, 16, 128):
         spec = toy_model("gpt", vocab_multiple=multiple, tied_embeddings=tied)
         tokens = tokens_of(spec)
-        losses.append(next_token_loss(made(spec)(tokens), tokens, spec.vocab).item())
+        losses.append(mean_loss(made(spec), tokens, tokens).item())
         assert (made(spec).token_embedding.weight[60:] == 0).all()
     assert losses[0] == pytest.approx(losses[1], rel=1e-14) == pytest.approx(losses[2], rel=1e-14)
 
@@ -77,12 +144,12 @@ def test_grouped_queries_equal_full_attention_with_repeated_keys_and_values() ->
         full.qkv.weight.copy_(torch.stack([rows[head // 2, [head % 2, 2, 3]] for head in range(4)]).view(-1, 32))
         full.output.weight.copy_(grouped.output.weight)
     x = torch.randn(2, 16, 32, dtype=torch.float64)
-    tables = rotary.tables(toy_model("llama"), 16, torch.float64, CPU)
+    tables = Positions(rotary=rotary.tables(toy_model("llama"), torch.arange(16), torch.float64))
     assert torch.allclose(grouped(x, tables), full(x, tables), atol=1e-12)
 
 
 def test_rotated_products_depend_on_distance_alone() -> None:
-    tables = rotary.tables(named("llama3-8b"), 64, torch.float64, CPU)
+    tables = rotary.tables(named("llama3-8b"), torch.arange(64), torch.float64)
     query, key = torch.randn(2, 1, 1, 1, 128, dtype=torch.float64).expand(2, 1, 64, 1, 128).clone()
     products = torch.einsum("bqhd,bkhd->qk", rotary.rotate(query, *tables), rotary.rotate(key, *tables))
     assert torch.allclose(products[3, 1], products[40, 38])
@@ -92,8 +159,8 @@ def test_rotated_products_depend_on_distance_alone() -> None:
 def test_llama_31_stretches_slow_frequencies_only() -> None:
     scaling = RopeScaling(factor=8, low_frequency_factor=1, high_frequency_factor=4, original_max_positions=8192)
     plain = named("llama3-8b")
-    kept = rotary.tables(plain, 2, torch.float64, CPU)
-    stretched = rotary.tables(plain.model_copy(update={"rope_scaling": scaling}), 2, torch.float64, CPU)
+    kept = rotary.tables(plain, torch.arange(2), torch.float64)
+    stretched = rotary.tables(plain.model_copy(update={"rope_scaling": scaling}), torch.arange(2), torch.float64)
     before, after = (torch.atan2(sines, cosines)[1] for cosines, sines in (kept, stretched))
     assert torch.allclose(after[0], before[0]), "the fastest frequency turned"
     assert torch.allclose(after[-1] * 8, before[-1]), "the slowest is divided by the factor"

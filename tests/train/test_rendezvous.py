@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-import pytest
+import socket
+import subprocess
+import sys
 
+import pytest
+import torch
+
+from hpcscale.train import communication
 from hpcscale.train.hostlist import first_host
-from hpcscale.train.rendezvous import Rendezvous, RendezvousError, check_master, check_world_size, rendezvous
+from hpcscale.train.rendezvous import (
+    Rendezvous,
+    RendezvousError,
+    check_master,
+    check_world_size,
+    must_ask_mpi,
+    rendezvous,
+)
 
 TORCHRUN = {
     "TORCHELASTIC_RUN_ID": "none", "RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4",
@@ -94,6 +107,74 @@ def test_several_nodes_without_a_master_are_refused() -> None:
     check_master(rendezvous(OPENMPI))
     with pytest.raises(RendezvousError, match="8 ranks on 2 nodes need MASTER_ADDR"):
         check_master(rendezvous({name: value for name, value in OPENMPI.items() if name != "MASTER_ADDR"}))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (SRUN, {**SRUN, "SLURM_STEP_ID": "1"}),
+        (SRUN, {**SRUN, "SLURM_JOB_ID": "70002"}),
+        ({**PJM, "PMIX_NAMESPACE": "ple-1"}, {**PJM, "PMIX_NAMESPACE": "ple-2"}),
+        ({**PJM, "PJM_BULKNUM": "1"}, {**PJM, "PJM_BULKNUM": "2"}),
+        ({**MPICH, "USER": "ada"}, {**MPICH, "USER": "grace"}),
+    ],
+    ids=["steps", "jobs", "mpiexecs of a job", "bulk jobs", "users"],
+)
+def test_two_programs_on_a_node_have_two_ports(one: dict[str, str], other: dict[str, str]) -> None:
+    ports = {rendezvous(environment).master_port for environment in (one, other)}
+    assert len(ports) == 2
+    assert all(1024 < port < 65536 for port in ports)
+
+
+def test_all_ranks_of_a_program_have_one_port_and_one_name() -> None:
+    ranks = [rendezvous({**SRUN, "SLURM_STEP_ID": "3", "SLURM_PROCID": str(rank)}) for rank in range(8)]
+    assert {(place.master_port, place.name) for place in ranks} == {(ranks[0].master_port, "70001/3")}
+
+
+def test_a_port_in_use_is_one_sentence() -> None:
+    with socket.socket(socket.AF_INET6) as other:
+        other.bind(("::", 0))
+        other.listen()
+        place = Rendezvous("openmpi", 0, 2, master_port=other.getsockname()[1])
+        with pytest.raises(
+            RendezvousError, match=f"port {place.master_port} of .* is in use by another program; set MASTER"
+        ):
+            communication.connect(place, "gloo", torch.device("cpu"), 5)
+
+
+NO_PORT = {name: value for name, value in OPENMPI.items() if name != "MASTER_PORT"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "communication", "ranks", "asked"),
+    [
+        ({}, "auto", None, False),
+        ({}, "mpi", 1, False),
+        ({}, "mpi", 2, True),
+        ({"PMI_NO_FORK": "1", "PMIX_MCA_gds": "hash"}, "auto", 2, False),  # what a module sets, on login nodes too
+        ({"PMI_FD": "9"}, "auto", 2, True),
+        ({"PMI_FD": "9"}, "auto", 1, False),
+        (OPENMPI, "gloo", 8, False),
+        (NO_PORT, "gloo", 8, True),
+        (OPENMPI, "mpi", 8, True),
+        (SRUN, "auto", 8, False),
+        (SRUN, "mpi", 8, True),
+        (TORCHRUN, "gloo", 8, False),
+        ({"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "1"}, "mpi", 1, False),
+    ],
+)
+def test_mpi_is_asked_only_for_what_the_variables_leave_open(
+    environment: dict[str, str], communication: str, ranks: int | None, asked: bool
+) -> None:
+    assert must_ask_mpi(rendezvous(environment), environment, communication, ranks) is asked
+
+
+def test_a_process_on_its_own_never_loads_mpi() -> None:
+    program = (
+        "import sys; from hpcscale.train.rendezvous import locate; locate({}); locate({}, 'mpi', 1); "
+        "sys.exit('mpi4py' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,8 @@ SHAPES: dict[str, dict[str, Any]] = {
     "gpt": {"family": "gpt", "vocab": 60, "vocab_multiple": 16, "heads": 4, "kv_heads": 4, "ffn": 64},
     "mpt": {"family": "mpt", "vocab": 64, "heads": 2, "kv_heads": 2, "ffn": 64},
     "llama": {"family": "llama", "vocab": 64, "heads": 4, "kv_heads": 2, "ffn": 49},
+    # more words than the synthetic stream has symbols: which ones occur is learnt in a few steps
+    "bert": {"family": "bert", "vocab": 400, "heads": 4, "kv_heads": 4, "ffn": 64},
 }
 
 
@@ -51,7 +53,7 @@ def document(
 ) -> dict[str, Any]:
     """The content of a point.json, as hpcscale/spec/point.py writes it."""
     layout = {"dp": 1, **(layout or {})}
-    ranks = layout["dp"] * layout.get("tp", 1) * layout.get("pp", 1)
+    ranks = layout["dp"] * layout.get("tp", 1) * layout.get("pp", 1) * layout.get("cp", 1)
     return {
         "schema": 1, "study": "toy", "point": "toy-00000000", "hash": "00000000", "machine": "local", "nodes": 1,
         "ranks": ranks, "devices": ranks, "communication": "gloo", "threads_per_rank": 1,
