@@ -84,10 +84,10 @@ def test_the_ranks_end_in_order(world: tuple[Path, int, int, str]) -> None:
     assert "BAD TERMINATION" not in errors
 
 
-def lost(folder: Path, way: str, backend: str = "mpi4py", options: tuple[str, ...] = ()) -> tuple[int, str, str]:
+def lost(folder: Path, way: str, backend: str = "mpi4py") -> tuple[int, str, str]:
     """Two ranks of which the second is lost: (exit code, what the first noticed, errors)."""
     noticed = folder / "noticed"
-    code, _, errors = output(mpiexec(2, "lost", way, str(noticed), backend, options=options))
+    code, _, errors = output(mpiexec(2, "lost", way, str(noticed), backend))
     return code, noticed.read_text() if noticed.exists() else "", errors
 
 
@@ -120,10 +120,8 @@ def test_a_rank_that_dies_ends_the_others(tmp_path: Path, way: str) -> None:
     assert code != 0, errors
 
 
-def test_a_dead_rank_is_noticed_where_mpiexec_leaves_the_others_alone(tmp_path: Path) -> None:
-    code, noticed, errors = lost(tmp_path, "killed", options=("-disable-auto-cleanup",))
-    assert noticed.startswith("node: MPI all_reduce over ranks 0, 1"), errors
-    assert code != 0
+# A dead rank that mpiexec leaves alone cannot be tested with MPICH's: even under -disable-auto-cleanup it signals the others
+# (USR1) and in some runs kills them before the time-out. To the others a dead rank is one that hangs, which is tested above.
 
 
 # --- ranks that find each other through MPI

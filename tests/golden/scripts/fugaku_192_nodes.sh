@@ -29,7 +29,8 @@ set -euo pipefail
 # One folder for each attempt.
 point='/scratch/<account>/runs/30b_scaling/fugaku-gpt-30b-dp1-tp4-pp48-ac-full-4be7c03e'
 export HPCSCALE_ATTEMPT="$point/attempts/${PJM_SUBJOBID:-$PJM_JOBID}.0"
-export HPCSCALE_JOB_START="$(date +%s)"
+HPCSCALE_JOB_START="$(date +%s)"
+export HPCSCALE_JOB_START
 mkdir -p -- "$HPCSCALE_ATTEMPT"
 
 cd -- "$point"

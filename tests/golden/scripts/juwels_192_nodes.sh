@@ -39,7 +39,8 @@ set -euo pipefail
 # One folder for each attempt: a requeued job has the same id and a higher restart count.
 point='/scratch/<account>/runs/30b_scaling/juwels-booster-gpt-30b-dp16-tp4-pp12-ac-full-7d884f3b'
 export HPCSCALE_ATTEMPT="$point/attempts/$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}"
-export HPCSCALE_JOB_START="$(date +%s)"
+HPCSCALE_JOB_START="$(date +%s)"
+export HPCSCALE_JOB_START
 mkdir -p -- "$HPCSCALE_ATTEMPT"
 
 # Since Slurm 22.05 srun does not read SLURM_CPUS_PER_TASK.

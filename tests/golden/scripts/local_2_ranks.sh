@@ -12,7 +12,8 @@ set -euo pipefail
 # One folder for each attempt.
 point='/scratch/<account>/runs/quickstart/dp2-fsdp-f441cf63'
 export HPCSCALE_ATTEMPT="${HPCSCALE_ATTEMPT:-$point/attempts/local-$(date +%Y%m%d-%H%M%S)-$$.0}"
-export HPCSCALE_JOB_START="$(date +%s)"
+HPCSCALE_JOB_START="$(date +%s)"
+export HPCSCALE_JOB_START
 mkdir -p -- "$HPCSCALE_ATTEMPT"
 
 cd -- "$point"

@@ -24,7 +24,8 @@ set -euo pipefail
 # One folder for each attempt: a requeued job has the same id and a higher restart count.
 point='/scratch/<account>/runs/torchtitan_llama/llama3-70b-seq8192-mbs1-ac-full-e1d37307'
 export HPCSCALE_ATTEMPT="$point/attempts/$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}"
-export HPCSCALE_JOB_START="$(date +%s)"
+HPCSCALE_JOB_START="$(date +%s)"
+export HPCSCALE_JOB_START
 mkdir -p -- "$HPCSCALE_ATTEMPT"
 
 # Since Slurm 22.05 srun does not read SLURM_CPUS_PER_TASK.
