@@ -133,9 +133,10 @@ def _run(description: dict[str, Any], record: Record | None, problem: str) -> Ru
 
 def _measured(record: Record, warmup_steps: int) -> list[dict[str, Any]]:
     """The steps after warm-up: an attempt's first ``warmup_steps`` steps are dropped, also after a restart, where
-    compilation and caches are cold again. A step that stands twice counts as it was run last."""
+    compilation and caches are cold again. A step that stands twice counts as it was run last. A traced step is left out:
+    the profiler slowed it."""
     timed = {line["step"]: line for line in record.steps if isinstance(line.get("step_seconds"), int | float)}
-    return [line for line in list(timed.values())[warmup_steps:] if line["step_seconds"] > 0]
+    return [line for line in list(timed.values())[warmup_steps:] if line["step_seconds"] > 0 and "traced" not in line]
 
 
 def _row(runs: list[Run], convention_name: str) -> dict[str, Any]:

@@ -29,7 +29,7 @@ FAILURES: dict[str, str] = {
 }
 
 # What each kind of line holds at least; docs and readers may count on nothing else. Training also writes:
-#   run      energy_source
+#   run      energy_source, resume {step, attempt, point, checkpoint, skipped} where the attempt goes on from one
 #   step     fastest_rank_seconds, median_rank_seconds, slowest_rank, gradient_norm, learning_rate, peak_memory_bytes (of
 #            the rank with most), warmup; energy_joules where devices count it; loss_scale and skipped under fp16;
 #            traced {send_seconds, overlapped_send_seconds} of rank 0 where the profiler slowed the step; in an attempt's

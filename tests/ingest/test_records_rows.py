@@ -1,5 +1,6 @@
 """Records of runs as rows: written here by hand, in every state that a run can leave them in."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,15 @@ def test_a_completed_run_gives_the_median_after_warm_up(tmp_path: Path, write_ru
     assert (row["loss_first"], row["loss_last"]) == (4.0, 0.0)
     assert (row["peak_memory_bytes"], row["memory_kind"]) == (2000, "allocated")
     assert (row["gradient_accumulation"], row["resources"]) == (2, "freq=2000,eco_state=0")
+
+
+def test_a_traced_step_is_not_measured(tmp_path: Path, write_run: Write):
+    attempt = write_run(tmp_path, [90.0, 80.0, 2.0, 9.0, 4.0])
+    lines = [json.loads(line) for line in (attempt / "record.jsonl").read_text().splitlines()]
+    lines[4]["traced"] = {"send_seconds": 0.1, "overlapped_send_seconds": 0.0}
+    (attempt / "record.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    row = only_row(tmp_path)
+    assert (row["step_seconds"], row["measured_steps"]) == (3.0, 2)
 
 
 def test_measured_rates_are_palm_full_unless_asked_otherwise(tmp_path: Path, write_run: Write):

@@ -42,6 +42,7 @@ def test_a_device_without_modes_has_one_peak_a_precision_and_dense_ones() -> Non
     assert find("a100-40gb").peak("bf16") == 312  # type: ignore[union-attr]
     assert find("h100_80gb").peak("bf16") == 989.5  # type: ignore[union-attr]  # not 1979, the sparse figure
     assert find("h100_80gb").peak("fp8") == 1979  # type: ignore[union-attr]
+    assert find("NVIDIA A100-SXM4-40GB") is find("a100-40gb")  # as torch.cuda.get_device_name has it
     assert find("cpu-core").peak("fp32") is None  # type: ignore[union-attr]
     assert find("a200") is None
 
