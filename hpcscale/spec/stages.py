@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from hpcscale.spec.layout import Layout
 
+SPLIT_BACKWARD = ("interleaved-zero-bubble", "zbv")  # schedules: gradients of inputs first, those of weights later
+
 
 def stage_layers(layers: int, stages: int, embedding_weight: int = 0, head_weight: int = 0) -> list[range]:
     """The layers of each stage, in order.

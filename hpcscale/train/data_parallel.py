@@ -1,7 +1,7 @@
 """How replicas keep the same weights: where gradients gather, and what happens to them after the last micro batch.
 
 Two ways. ``Whole`` (``ddp``): every replica has all weights of its stages, gradients are averaged in flat buckets.
-``Sharded`` (``zero1``, ``fsdp``, ``hsdp``): FSDP2 cuts weights, gradients and optimizer state over the replicas. torch's
+``Sharded`` (``zero1``, ``fsdp``, ``hsdp``; sharded.py): FSDP2 cuts weights, gradients and optimizer state over the replicas. torch's
 composable ``replicate`` is not among them: together with tensor parallelism it runs and does not train (torchtitan issue 577).
 
 The optimizer works on master weights in ``precision.master``, this rank's part of them, as plain tensors.
@@ -14,8 +14,6 @@ from typing import Protocol
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor
 
 from hpcscale.train.mesh import Axis, Mesh
 from hpcscale.train.model import Transformer
@@ -184,72 +182,14 @@ class _Bucket:
         self.work, self.ready = None, 0
 
 
-class Sharded:
-    """FSDP2, block by block. ``fsdp`` and ``hsdp`` gather weights for each pass anew; ``zero1`` keeps them from the first
-    forward pass of a step to the last backward pass, so that per step they are gathered once and gradients scattered once.
-
-    With pipeline stages all of them keep their weights through the step: gathering them for every micro batch would send
-    the model dozens of times (torchtitan does the same).
-    """
-
-    def __init__(self, stages: list[Transformer], mesh: Mesh, precision: Precision, keep: bool):
-        assert mesh.shards is not None
-        self.stages, self.keep, shards = stages, keep, mesh.shards
-        self.shard_dim = shards.ndim - 1
-        self.count, self.place = shards.size(self.shard_dim), shards.get_local_rank(self.shard_dim)
-        self.rows = [each.shape[0] for each in parameters_of(stages)]
-        policy = precision.fsdp_policy()
-        for stage in stages:
-            stage.to(precision.master)
-            for block in stage.blocks.values():
-                fully_shard(block, mesh=shards, mp_policy=policy, reshard_after_forward=not keep)
-            fully_shard(stage, mesh=shards, mp_policy=policy, reshard_after_forward=not keep)
-
-    def allocate(self) -> None:
-        pass
-
-    def masters(self) -> list[torch.Tensor]:
-        return [_local(each.detach()) for each in parameters_of(self.stages)]
-
-    def first_rows(self) -> list[int]:
-        """FSDP2 cuts dim 0 as torch.chunk does: equal parts, the last ones shorter or empty."""
-        return [min(self.place * -(-rows // self.count), rows) for rows in self.rows]
-
-    def gradients(self) -> list[torch.Tensor | None]:
-        return [None if each.grad is None else _local(each.grad) for each in parameters_of(self.stages)]
-
-    def before_micro_batch(self, last: bool) -> None:
-        for stage in self.stages:
-            assert isinstance(stage, FSDPModule)
-            stage.set_is_last_backward(last)
-            stage.set_requires_gradient_sync(last)
-            if self.keep:
-                stage.set_reshard_after_backward(last)
-
-    def collect(self) -> None:
-        pass
-
-    def reduce(self) -> None:
-        pass  # the last backward pass has reduced and scattered
-
-    def updated(self) -> None:
-        pass  # the next forward pass gathers them
-
-    def clear(self) -> None:
-        for stage in self.stages:
-            stage.zero_grad(set_to_none=True)
-
-
 def replica(sharding: str, stages: list[Transformer], mesh: Mesh, precision: Precision) -> Replica:
     """The way of ``sharding``. Call it on the meta device, before the weights exist."""
     if mesh.shards is None:
         return Whole(stages, mesh.data, precision, overlap=mesh.pp.size == 1)
+    # FSDP2 costs a process a second to load, and thousands of ranks many files.
+    from hpcscale.train.sharded import Sharded
+
     return Sharded(stages, mesh, precision, keep=sharding == "zero1" or mesh.pp.size > 1)
-
-
-def _local(tensor: torch.Tensor) -> torch.Tensor:
-    """This rank's part of a tensor."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def _buckets(parameters: list[nn.Parameter]) -> list[list[nn.Parameter]]:

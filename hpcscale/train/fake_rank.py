@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
@@ -25,10 +25,12 @@ from hpcscale.train import loss
 from hpcscale.train.data_parallel import Whole
 from hpcscale.train.memory_tracker import GRADIENTS, STATES, WEIGHTS, MemoryTracker
 from hpcscale.train.mesh import Mesh, device_mesh
-from hpcscale.train.pipeline import Pipeline
 from hpcscale.train.point_file import Work
 from hpcscale.train.trainer import Trainer
 from hpcscale.train.weights import parameters_of
+
+if TYPE_CHECKING:
+    from hpcscale.train.pipeline import Pipeline
 
 CPU = torch.device("cpu")
 

@@ -13,7 +13,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from hpcscale.spec.layout import Layout
 from hpcscale.spec.model import Model
+from hpcscale.spec.stages import layers_of_rank, stages_of_rank
 from hpcscale.train import alibi, ring, rotary
 from hpcscale.train.activation_checkpointing import Mode, contexts
 from hpcscale.train.attention import Attention, Positions
@@ -31,6 +33,13 @@ class Parts:
     layers: range
     embedding: bool = True
     head: bool = True
+
+
+def parts_of_rank(layers: int, layout: Layout, pp_rank: int) -> list[Parts]:
+    """What each of a rank's stages holds, in the order of their numbers."""
+    last = layout.pp * layout.virtual_stages - 1
+    stages = zip(stages_of_rank(layout, pp_rank), layers_of_rank(layers, layout, pp_rank), strict=True)
+    return [Parts(held, stage == 0, stage == last) for stage, held in stages]
 
 
 class Block(nn.Module):

@@ -21,9 +21,9 @@ from torch.distributed.pipelining import (
 )
 
 from hpcscale.spec.layout import Layout
-from hpcscale.spec.stages import stage_layers, stages_of_rank
+from hpcscale.spec.stages import stages_of_rank
 from hpcscale.train.mesh import Axis
-from hpcscale.train.model import Parts, Transformer
+from hpcscale.train.model import Transformer
 
 SINGLE = {"1f1b": Schedule1F1B, "gpipe": ScheduleGPipe}
 SEVERAL = {
@@ -31,14 +31,6 @@ SEVERAL = {
     "interleaved-zero-bubble": ScheduleInterleavedZeroBubble,
     "zbv": ScheduleZBVZeroBubble,
 }
-SPLIT_BACKWARD = ("interleaved-zero-bubble", "zbv")  # gradients of inputs first, those of weights later
-
-
-def parts_of_rank(layers: int, layout: Layout, pp_rank: int) -> list[Parts]:
-    """What each of a rank's stages holds, in the order of their numbers."""
-    count = layout.pp * layout.virtual_stages
-    split = stage_layers(layers, count, layout.embedding_weight, layout.head_weight)
-    return [Parts(split[n], n == 0, n == count - 1) for n in stages_of_rank(layout, pp_rank)]
 
 
 class Pipeline:

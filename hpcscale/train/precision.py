@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch.distributed.fsdp import MixedPrecisionPolicy
 
 
 @dataclass(frozen=True)
@@ -23,15 +22,6 @@ class Precision:
     @property
     def mixed(self) -> bool:
         return self.compute != self.master
-
-    def fsdp_policy(self) -> MixedPrecisionPolicy:
-        """FSDP2 gathers weights in ``compute`` and sums gradients in ``master``.
-
-        Inputs are not cast: a block's input has the right type already, and rotary tables must stay exact.
-        """
-        if not self.mixed:
-            return MixedPrecisionPolicy(cast_forward_inputs=False)
-        return MixedPrecisionPolicy(param_dtype=self.compute, reduce_dtype=self.master, cast_forward_inputs=False)
 
 
 PRECISIONS = {

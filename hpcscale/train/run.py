@@ -25,7 +25,9 @@ from hpcscale.train.stop_signal import StopSignal
 
 if TYPE_CHECKING:
     from hpcscale.train.checkpoint import Checkpointer
+    from hpcscale.train.checkpoint_resume import Resumed
     from hpcscale.train.last_words import Reason
+    from hpcscale.train.trainer import Trainer
 
 TRAINED, FAILED, REFUSED = 0, 1, 2
 REQUEUE = 75  # EX_TEMPFAIL of sysexits.h: try again later
@@ -142,8 +144,6 @@ class _Rank:
 
     def _train(self) -> None:
         from hpcscale.train import communication, energy, measure, tensorboard
-        from hpcscale.train.checkpoint import Checkpointer
-        from hpcscale.train.checkpoint_resume import resume
         from hpcscale.train.loop import Session, run_steps
         from hpcscale.train.mesh import device_mesh
         from hpcscale.train.trainer import Trainer
@@ -158,13 +158,7 @@ class _Rank:
         for group in mesh.groups:
             communication.limit_wait(group, self.timeout)
         trainer = Trainer(self.work, mesh, self.device)
-        assert self.journal.folder is not None, "rank 0 has told it"
-        resumed = resume(
-            trainer, self.point_folder, self.journal.folder, self.options.resume_from, self.options.fresh, self.steps
-        )
-        self.checkpointer = Checkpointer(trainer, self.journal.folder, self.steps, resumed)
-        if resumed is not None and self.place.rank == 0:
-            print(resumed.told(), flush=True)
+        resumed = self._checkpoints(trainer)
         meter = energy.meter(self.device)
         self.journal.begin(
             hosts=sorted(set(self.journal.hosts)),
@@ -194,6 +188,22 @@ class _Rank:
         )
         with contextlib.suppress(Exception):  # the record is complete: a rank that has left already changes nothing
             communication.disconnect()
+
+    def _checkpoints(self, trainer: Trainer) -> Resumed | None:
+        """Sees to checkpoints if any are written or read; what was loaded, if anything was."""
+        options, folder = self.options, self.journal.folder
+        assert folder is not None, "rank 0 has told it"
+        if not self.work.training.checkpoint.enabled and options.resume_from is None:
+            return None
+        # A second's work for a process, and many files for thousands of them.
+        from hpcscale.train.checkpoint import Checkpointer
+        from hpcscale.train.checkpoint_resume import resume
+
+        resumed = resume(trainer, self.point_folder, folder, options.resume_from, options.fresh, self.steps)
+        self.checkpointer = Checkpointer(trainer, folder, self.steps, resumed)
+        if resumed is not None and self.place.rank == 0:
+            print(resumed.told(), flush=True)
+        return resumed
 
     def _micro_batch(self) -> tuple[int, str]:
         """(the largest micro batch that fits this rank if the study leaves that open, evidence if none does)."""

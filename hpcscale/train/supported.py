@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from hpcscale.spec import rules
 from hpcscale.spec.layout import Data, Layout, Training
 from hpcscale.spec.model import Model
+from hpcscale.spec.stages import SPLIT_BACKWARD
 from hpcscale.train.point_file import Work
 
 PRECISION = ("fp32", "tf32", "bf16", "fp16", "fp64")
@@ -55,7 +56,7 @@ def _training(model: Model, layout: Layout, training: Training, cuda: bool) -> I
             f"micro_batch_size auto fills the memory, but with pp {layout.pp} it also sets how long stages wait for each other; "
             "give a number of sequences"
         )
-    if training.compile is True and layout.pp > 1 and layout.schedule in ("interleaved-zero-bubble", "zbv"):
+    if training.compile is True and layout.pp > 1 and layout.schedule in SPLIT_BACKWARD:
         yield f"compile true: the schedule {layout.schedule} goes back in two parts, which compiled blocks cannot; use auto"
     if cuda and layout.cp > 1 and training.precision not in ("bf16", "fp16"):
         yield f"cp {layout.cp} on GPUs needs a flash kernel, which has bf16 and fp16, not {training.precision}"

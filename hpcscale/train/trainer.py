@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 
+from hpcscale.spec.stages import SPLIT_BACKWARD
 from hpcscale.train import activation_checkpointing, data_parallel, gradients, optimizer, tied_weights
 from hpcscale.train.batches import micro_batches
 from hpcscale.train.data import make_stream, share
@@ -15,12 +17,14 @@ from hpcscale.train.initialise import initialise
 from hpcscale.train.inputs import inputs, targets_per_sequence
 from hpcscale.train.loss_scale import LossScale
 from hpcscale.train.mesh import Mesh
-from hpcscale.train.model import Transformer
+from hpcscale.train.model import Transformer, parts_of_rank
 from hpcscale.train.pieces import Piece
-from hpcscale.train.pipeline import SPLIT_BACKWARD, Pipeline, parts_of_rank
 from hpcscale.train.point_file import Work
 from hpcscale.train.precision import PRECISIONS, use_matmul_precision
 from hpcscale.train.weights import weights_of
+
+if TYPE_CHECKING:
+    from hpcscale.train.pipeline import Pipeline
 
 
 @dataclass(frozen=True)
@@ -152,6 +156,8 @@ class Trainer:
         return total.to(self.device) * share_of_mean
 
     def _pipeline(self) -> Pipeline:
+        from hpcscale.train.pipeline import Pipeline  # the schedules take long to load, and only stages need them
+
         training, model = self.work.training, self.work.model
         assert isinstance(training.micro_batch_size, int)
         part = training.sequence_length // self.mesh.cp.size

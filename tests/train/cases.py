@@ -48,7 +48,6 @@ EIGHT: dict[str, dict[str, Any]] = {
     "zero1 x tp x pp": {"dp": 2, "tp": 2, "pp": 2, "sharding": "zero1"},
     "fsdp x tp+sp x pp": {"dp": 2, "tp": 2, "pp": 2, "sharding": "fsdp", **SEQUENCE},
     "fsdp x tp x zbv": {"dp": 2, "tp": 2, "pp": 2, "sharding": "fsdp", **ZBV},
-    "cp x tp x pp": {"cp": 2, "tp": 2, "pp": 2},
 }
 UNEVEN = {"pp": 2, "head_weight": 1}
 
@@ -93,8 +92,12 @@ def cases(ranks: int) -> dict[str, dict[str, Any]]:
             **{
                 f"llama: {mode} {name}": case("llama", TWO[name], activation_checkpointing=mode)
                 for mode in RECOMPUTING
-                for name in ("fsdp", "tp+sp", "pp zero-bubble")
+                for name in ("fsdp", "tp+sp")
             },
+            "llama: full pp zero-bubble": case("llama", TWO["pp zero-bubble"], activation_checkpointing="full"),
+            "llama: selective-op pp zero-bubble": case(
+                "llama", TWO["pp zero-bubble"], activation_checkpointing="selective-op"
+            ),
             **{f"alibi: {name}": case("mpt", TWO[name], ALIBI) for name in ("tp", "pp 1f1b")},
             "llama: full cp": case("llama", TWO["cp"], activation_checkpointing="full"),
             "llama: full pp 1f1b": case("llama", TWO["pp 1f1b"], activation_checkpointing="full"),
@@ -104,7 +107,7 @@ def cases(ranks: int) -> dict[str, dict[str, Any]]:
             "sabotaged": case("llama", TWO["ddp"], sabotage="drop the all-reduce"),
         }
     table = FOUR if ranks == 4 else EIGHT
-    grouped = ("fsdp x tp+sp", "cp x tp+sp") if ranks == 4 else ()
+    grouped = ("fsdp x tp+sp",) if ranks == 4 else ()
     return {
         **{f"gpt: {name}": case("gpt", layout) for name, layout in table.items()},
         **{f"llama: {name}": case("llama", table[name]) for name in grouped},
