@@ -26,8 +26,8 @@ BUCKET_BYTES = 25_000_000  # large enough for bandwidth, small enough to overlap
 class Replica(Protocol):
     """One data-parallel replica's stages. Lists are in the order of ``weights_of``."""
 
-    def allocate(self) -> None:
-        """Called once, when the parameters have memory."""
+    def allocate(self, device: torch.device) -> None:
+        """Called once: gives the parameters memory."""
 
     def masters(self) -> list[torch.Tensor]:
         """This rank's part of each weight, in master precision; live memory."""
@@ -69,7 +69,10 @@ class Whole:
         for stage in stages:
             stage.to(precision.compute)
 
-    def allocate(self) -> None:
+    def allocate(self, device: torch.device) -> None:
+        for stage in self.stages:
+            # As Module.to_empty, whose empty_like of a meta tensor loads sympy: hundreds of files a rank.
+            stage._apply(lambda each: torch.empty(each.shape, dtype=each.dtype, device=device))
         self.parameters = parameters_of(self.stages)
         self._masters: list[torch.Tensor] = [
             each.detach().to(self.precision.master) if self.precision.mixed else each.detach()

@@ -55,6 +55,8 @@ def _try(work: Work, place: Rendezvous, device: torch.device) -> str | None:
     from hpcscale.train.mesh import device_mesh
     from hpcscale.train.trainer import Trainer
 
+    if work.layout.sharding != "ddp":
+        import hpcscale.train.sharded  # noqa: F401  # not under the limit: that is for the step's own memory
     if work.layout.ranks > 1:
         dist.init_process_group("fake", store=FakeStore(), rank=place.rank, world_size=work.layout.ranks)
     try:
@@ -64,7 +66,7 @@ def _try(work: Work, place: Rendezvous, device: torch.device) -> str | None:
     except Exception as error:
         if classify(error) != "oom":
             raise
-        return str(error).splitlines()[0]
+        return next(iter(str(error).splitlines()), "") or "out of memory"  # Python's own MemoryError says nothing
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()

@@ -99,9 +99,9 @@ class Transformer(nn.Module):
             self.token_embedding = VocabularyEmbedding(rows, model.hidden, region)
         if parts.embedding:
             if model.positions == "learned":
-                self.position_embedding = nn.Embedding(model.max_positions or sequence_length, model.hidden)
+                self.position_embedding = _embedding(model.max_positions or sequence_length, model.hidden)
             if model.token_types:
-                self.token_type_embedding = nn.Embedding(model.token_types, model.hidden)
+                self.token_type_embedding = _embedding(model.token_types, model.hidden)
             if model.norm_placement == "post":
                 self.embedding_norm = norm(model)
         self.blocks = nn.ModuleDict({str(layer): Block(model, region, mesh.cp) for layer in parts.layers})
@@ -181,6 +181,11 @@ class Transformer(nn.Module):
             every = alibi.bias(self.spec.heads, length, self.spec.causal, exact, device)
             return Positions(bias=every[self.region.rank * heads : (self.region.rank + 1) * heads])
         return Positions()
+
+
+def _embedding(rows: int, hidden: int) -> nn.Embedding:
+    """Without torch's initial values, which initialise.py replaces: on the meta device they load the compiler, half a second."""
+    return nn.Embedding.from_pretrained(torch.empty(rows, hidden), freeze=False)
 
 
 class VocabularyRows(nn.Module):

@@ -33,8 +33,9 @@ class Sharded:
                 fully_shard(block, mesh=shards, mp_policy=policy, reshard_after_forward=not keep)
             fully_shard(stage, mesh=shards, mp_policy=policy, reshard_after_forward=not keep)
 
-    def allocate(self) -> None:
-        pass
+    def allocate(self, device: torch.device) -> None:
+        for stage in self.stages:
+            stage.to_empty(device=device)
 
     def masters(self) -> list[torch.Tensor]:
         return [_local(each.detach()) for each in parameters_of(self.stages)]

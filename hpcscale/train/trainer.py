@@ -71,12 +71,11 @@ class Trainer:
         self.weights = weights_of(self.stages)
         self.replica = data_parallel.replica(layout.sharding, self.stages, mesh, self.precision)
         with memory:
+            self.replica.allocate(device)
             for stage in self.stages:
-                stage.to_empty(device=device)
                 if _compiles(training.compile, device, stage):
                     for block in stage.blocks.values():
                         block.compile()
-            self.replica.allocate()
             self.fill()
             self.optimizer = optimizer.AdamW(self.settings, self.weights, self.replica.masters())
 
