@@ -94,7 +94,6 @@ def cases(ranks: int) -> dict[str, dict[str, Any]]:
                 for mode in RECOMPUTING
                 for name in ("fsdp", "tp+sp")
             },
-            "llama: full pp zero-bubble": case("llama", TWO["pp zero-bubble"], activation_checkpointing="full"),
             "llama: selective-op pp zero-bubble": case(
                 "llama", TWO["pp zero-bubble"], activation_checkpointing="selective-op"
             ),

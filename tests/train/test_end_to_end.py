@@ -169,7 +169,7 @@ def test_the_micro_batch_that_fits_is_found_by_halving_and_agreed_on(start: Star
 
 
 def test_a_rank_that_not_even_one_sequence_fits_is_out_of_memory(start: Start) -> None:
-    training = {"micro_batch_size": "auto", "sequence_length": 512, "global_batch_size": 64}
+    training = {"micro_batch_size": "auto", "sequence_length": 512, "global_batch_size": 8}
     large = {"hidden": 512, "ffn": 2048}  # 25 MB of weights, and twice that of optimizer state
     run = start(
         document(layout={"dp": 2}, training=training, model=large), ranks=2, program=("-c", LITTLE_MEMORY_ON_RANK_1)

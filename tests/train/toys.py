@@ -13,7 +13,7 @@ from typing import Any
 from hpcscale.record import reader
 from hpcscale.spec.model import Model, catalogue
 
-TIMEOUT = 60.0
+TIMEOUT = 120.0
 LAUNCHER_VARIABLES = (
     "RANK",
     "WORLD_SIZE",
