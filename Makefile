@@ -26,8 +26,8 @@ demo: $(INSTALLED) ## train a tiny GPT on 1 and 2 cores, print the scaling table
 	$(BIN)/hpcscale report studies/quickstart.yaml --runs $(DEMO)/runs --chart $(DEMO)/scaling.png > /dev/null
 	@echo "chart: $(DEMO)/scaling.png"
 
-test: $(INSTALLED) ## run the whole test suite, in two halves side by side (tests/conftest.py)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
+test: $(INSTALLED) ## run the whole test suite
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 check: $(INSTALLED) ## lint, formatting, types, and the direction of imports between rooms
 	$(BIN)/ruff check .

@@ -12,14 +12,6 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 Result = subprocess.CompletedProcess[str]
-_WORLDS = REPOSITORY / "tests" / "train"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two halves of like length for ``pytest -n 2 --dist loadgroup``: worlds of ranks run one after another, never two at once."""
-    for item in items:
-        ranks = item.path.is_relative_to(_WORLDS) and item.path.name != "test_checkpoint.py"
-        item.add_marker(pytest.mark.xdist_group("ranks" if ranks else "rest"))
 
 
 @pytest.fixture

@@ -47,7 +47,6 @@ EIGHT: dict[str, dict[str, Any]] = {
     "ddp x tp x pp": {"dp": 2, "tp": 2, "pp": 2},
     "zero1 x tp x pp": {"dp": 2, "tp": 2, "pp": 2, "sharding": "zero1"},
     "fsdp x tp+sp x pp": {"dp": 2, "tp": 2, "pp": 2, "sharding": "fsdp", **SEQUENCE},
-    "fsdp x tp x zbv": {"dp": 2, "tp": 2, "pp": 2, "sharding": "fsdp", **ZBV},
 }
 UNEVEN = {"pp": 2, "head_weight": 1}
 
