@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from hpcscale.spec.layout import Layout
 from hpcscale.train import communication, mesh, ring, tensor_parallel
 from hpcscale.train.data_parallel import Whole
 from hpcscale.train.point_file import parse
@@ -34,10 +35,21 @@ COUNTED = {
 }
 
 
+_meshes: dict[tuple[object, ...], mesh.Mesh] = {}
+
+
+def _mesh(layout: Layout) -> mesh.Mesh:
+    """One for all cases that differ in nothing that makes a process group: each group has threads of its own."""
+    key = (layout.dp, layout.tp, layout.pp, layout.cp, layout.dp_replicate, layout.sharding)
+    if key not in _meshes:
+        _meshes[key] = mesh.device_mesh(layout, CPU)
+    return _meshes[key]
+
+
 def curve(document: dict[str, Any], sabotage: str | None = None, steps: int = STEPS) -> Curve:
     """(loss, gradient norm) of every step."""
     work = parse(document, "the case")
-    trainer = Trainer(work, mesh.device_mesh(work.layout, CPU), CPU)
+    trainer = Trainer(work, _mesh(work.layout), CPU)
     if sabotage == "drop the all-reduce":
         assert isinstance(trainer.replica, Whole)
         trainer.replica.overlap = False

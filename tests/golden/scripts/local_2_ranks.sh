@@ -1,6 +1,6 @@
 #!/bin/bash
-# quickstart: dp2-fsdp-75ff354b
-# tiny-gpt, dp 2 (fsdp), 1 node, 2 ranks, sequence length 128, batch 32 in micro batches of 8, fp32, activation checkpointing none
+# quickstart: dp2-fsdp-6bd5a253
+# tiny-gpt, dp 2 (fsdp), 1 node, 2 ranks, sequence length 128, batch 16 in micro batches of 8, fp32, activation checkpointing none
 # Written by hpcscale 0.1.0 for this computer. Run it with: bash job.sh
 # What it runs is described in point.json beside it.
 
@@ -10,7 +10,7 @@ export OMP_NUM_THREADS=1
 set -euo pipefail
 
 # One folder for each attempt.
-point='/scratch/<account>/runs/quickstart/dp2-fsdp-75ff354b'
+point='/scratch/<account>/runs/quickstart/dp2-fsdp-6bd5a253'
 export HPCSCALE_ATTEMPT="${HPCSCALE_ATTEMPT:-$point/attempts/local-$(date +%Y%m%d-%H%M%S)-$$.0}"
 HPCSCALE_JOB_START="$(date +%s)"
 export HPCSCALE_JOB_START
