@@ -26,7 +26,11 @@ def command() -> None:
     metavar="FILE|bytes",
     help="A Hugging Face tokenizer.json; bytes: UTF-8 bytes, 257 ids.",
 )
-@click.option("--output", required=True, metavar="PREFIX", help="Write PREFIX.bin and PREFIX.idx.")
+@click.option(
+    "--output",
+    metavar="PREFIX",
+    help="Write PREFIX.bin and PREFIX.idx. Default: the first text's name without its ending, in this folder.",
+)
 @click.option(
     "--documents", type=click.Choice(KINDS),
     help="What one document is: a file, a paragraph between blank lines, a line of JSON. Default: jsonl for *.jsonl, else file.",
@@ -41,7 +45,7 @@ def command() -> None:
 def build(
     texts: tuple[Path, ...],
     tokenizer: str,
-    output: str,
+    output: str | None,
     documents: Documents | None,
     json_key: str,
     end: str | None,
@@ -59,7 +63,7 @@ def build(
     if no_eod and end is not None:
         raise InputError(f"--no-eod writes no token after a document, --end-of-document writes '{end}'; keep one")
     built = corpus_build.build(
-        list(texts), output, tokenizers.load(tokenizer, end), documents, json_key, not no_eod, force
+        list(texts), output or texts[0].stem, tokenizers.load(tokenizer, end), documents, json_key, not no_eod, force
     )
     if as_json:
         options.print_json({**vars(built), "bin": str(built.bin), "idx": str(built.idx)})

@@ -65,6 +65,13 @@ def test_programs_get_json(cli: Cli, write: Write) -> None:
     }  # fmt: skip
 
 
+def test_without_output_the_corpus_is_named_after_the_first_text(cli: Cli, write: Write, tmp_path: Path) -> None:
+    write("texts/a.b.txt", "one")
+    write("texts/c.txt", "two")
+    assert cli("data", "build", "texts/a.b.txt", "texts/c.txt", "--tokenizer", "bytes").returncode == 0
+    assert texts(tmp_path / "a.b") == ["one|", "two|"]
+
+
 def test_existing_files_are_kept_unless_forced(cli: Cli, write: Write, tmp_path: Path) -> None:
     write("a.txt", "one")
     assert cli("data", "build", "a.txt", *BYTES).returncode == 0

@@ -9,12 +9,12 @@ import torch
 
 from hpcscale.cost import parameters
 from hpcscale.spec.model import Model, RopeScaling, named
-from hpcscale.train import rotary
+from hpcscale.train import loss, rotary
 from hpcscale.train.activation_checkpointing import apply
 from hpcscale.train.attention import Positions
 from hpcscale.train.initialise import initialise
 from hpcscale.train.loss import IGNORED
-from hpcscale.train.mesh import Mesh
+from hpcscale.train.mesh import ALONE, Mesh
 from hpcscale.train.model import Parts, Transformer
 from hpcscale.train.weights import weights_of
 
@@ -182,3 +182,35 @@ def test_weights_that_write_to_the_residual_stream_start_smaller() -> None:
     for name, std in {"mlp.up": 0.02, "mlp.down": 0.01, "attention.qkv": 0.02, "attention.output": 0.01}.items():
         assert parameters_[f"blocks.1.{name}.weight"].std().item() == pytest.approx(std, rel=0.02)
     assert (parameters_["final_norm.weight"] == 1).all() and (parameters_["blocks.0.mlp.up.bias"] == 0).all()
+
+
+@pytest.mark.parametrize("precision", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_the_loss_in_chunks_is_torchs_of_the_whole(
+    precision: torch.dtype, with_bias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 22 tokens in chunks of 5, with padding rows and targets that do not count: loss and all gradients."""
+    rows, words, hidden = 24, 21, 8
+    monkeypatch.setitem(loss.CHUNK_LOGITS, "cpu", 5 * rows)
+    torch.manual_seed(1)
+    features = torch.randn(2, 11, hidden, dtype=precision)
+    weight, bias = torch.randn(rows, hidden, dtype=precision), torch.randn(rows, dtype=precision) if with_bias else None
+    targets = torch.randint(words, (2, 11))
+    targets[0, 3], targets[1, 7:] = IGNORED, IGNORED
+
+    def gradients(of: torch.dtype, ours: bool) -> list[torch.Tensor]:
+        given = [each.to(of, copy=True).requires_grad_() for each in (features, weight, bias) if each is not None]
+        if ours:
+            part = loss.vocabulary(words, rows, ALONE)
+            total = loss.summed_cross_entropy(*given[:2], given[2] if with_bias else None, targets, part, 0.25)
+        else:
+            logits = torch.nn.functional.linear(*given)[..., :words]
+            total = 0.25 * torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum")
+        total.backward()
+        return [total.detach(), *(each.grad for each in given if each.grad is not None)]
+
+    found, expected = gradients(precision, True), gradients(torch.float64, False)
+    assert len(found) == len(expected) == (4 if with_bias else 3)
+    tolerance = {torch.float64: 1e-13, torch.float32: 1e-5, torch.bfloat16: 2e-2}[precision]
+    for mine, theirs in zip(found, expected, strict=True):
+        assert (mine.double() - theirs).abs().max() <= tolerance * theirs.abs().max()
