@@ -45,6 +45,16 @@ class Run:
         return "missing" if self.record is None else self.record.status
 
     @property
+    def as_run(self) -> dict[str, Any]:
+        """The description with the micro batch that was really used: found by trying (``auto``), or halved after running out
+        of memory."""
+        used = self.record.run.get("micro_batch_size") if self.record is not None else None
+        training = self.description.get("training")
+        if not isinstance(used, int) or not isinstance(training, dict):
+            return self.description
+        return {**self.description, "training": {**training, "micro_batch_size": used}}
+
+    @property
     def configuration(self) -> str:
         """Equal for repeats of one configuration and for nothing else."""
         if model_of(self.description) is None:
@@ -144,7 +154,7 @@ def _row(runs: list[Run], convention_name: str) -> dict[str, Any]:
     completed = [run for run in runs if run.status == "completed"]
     shown = completed or [run for run in runs if run.steps][-1:] or runs[-1:]
     first = shown[0]
-    row: dict[str, Any] = {"origin": "measured", "status": first.status, **described(first.description)}
+    row: dict[str, Any] = {"origin": "measured", "status": first.status, **described(first.as_run)}
     if first.record is not None:
         row |= {"attempt": first.attempt, "record": str(first.record.path)} | _extremes(shown)
     row["note"] = "; ".join(_notes(runs, shown))
@@ -202,6 +212,10 @@ def _notes(runs: list[Run], shown: list[Run]) -> list[str]:
         return notes
     if record.failure and record.failure.get("evidence"):
         notes.append(_shortened(str(record.failure["evidence"])))
+    asked, used = runs[0].description.get("training"), record.run.get("micro_batch_size")
+    if isinstance(asked, dict) and isinstance(used, int) and used != asked.get("micro_batch_size"):
+        notes.append(f"micro batch {used}: the study's {asked.get('micro_batch_size')} ran out of memory"
+                     if asked.get("micro_batch_size") != "auto" else f"micro batch {used} found by trying")  # fmt: skip
     if record.damaged_lines:
         lines = "1 line" if record.damaged_lines == 1 else f"{record.damaged_lines} lines"
         notes.append(f"{lines} of the record cannot be read")

@@ -35,6 +35,11 @@ class Rendered:
     script: str
     change: files.Change
 
+    def write(self) -> None:
+        """Write what differs."""
+        if self.change != "same":
+            _write(self)
+
 
 @dataclass
 class Rendering:
@@ -49,8 +54,7 @@ class Rendering:
     def write(self) -> None:
         """Write what differs; a file that would stay the same keeps its time stamp."""
         for each in self.points:
-            if each.change != "same":
-                _write(each)
+            each.write()
 
     @property
     def changes(self) -> Counter[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -48,7 +49,7 @@ RESERVED: dict[str, tuple[str, ...]] = {
     "pjm": ("-g", "--mpi", "-N", "-o", "-j", "-S", "-s", "--spath", "-L", "--rsc-list", "-x"),
     "local": (),
 }
-_OWN = ("time", "queue", "node_shape", "directives")  # keys that the templates place themselves
+_OWN = ("time", "queue", "node_shape", "retries", "on_oom", "directives")  # keys that the templates place themselves
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _OPTION = re.compile(r"-{0,2}[A-Za-z][A-Za-z0-9-]*\Z")
 
@@ -145,7 +146,24 @@ def _point_values(point: Point, folder: Path) -> dict[str, Any]:
         "ranks_per_node": min(point.ranks_per_node, point.ranks),
         "threads_per_rank": point.threads_per_rank,
         "folder": text,
+        "retries": point.job.retries,
+        "notice_seconds": _notice_seconds(seconds),
+        "comment": f"hpcscale/{point.identity}",
+        "successor": _successor_line(point),
     }
+
+
+def _notice_seconds(seconds: int | None) -> int | None:
+    """How long before the end Slurm tells the ranks. The trainer's own clock is earlier, unless a step is longer than it
+    thought; Slurm may speak up to a minute early, so a job of minutes gets no notice."""
+    return 120 if seconds is not None and seconds >= 1800 else None
+
+
+def _successor_line(point: Point) -> str:
+    """The ledger's line for a job that goes on after another one, as printf prints it: its id, the other's, the time."""
+    keys = {"kind": "submitted", "point": point.identity, "hash": point.hash, "job": "%s", "after": "%s"}
+    # printf reads % and \\, the shell reads '; identities hold none of them
+    return json.dumps(keys)[:-1] + ', "time": %s}'
 
 
 def _requests(job: Job, machine: Machine) -> dict[str, Any]:

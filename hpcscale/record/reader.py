@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hpcscale.record import outcome
 from hpcscale.record.schema import FAILURES, Status
 
 _NOT_FINITE = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
@@ -42,11 +43,16 @@ class Record:
 
 
 def read(path: Path) -> Record:
-    """The record at ``path``. Never raises for its content; OSError if the file cannot be opened."""
+    """The record at ``path``. Never raises for its content; OSError if the file cannot be opened.
+
+    An attempt that was killed without a last line failed as the scheduler says, if hpcscale has noted that beside it.
+    """
     record = Record(path)
     with path.open("rb") as file:
         for raw in file:
             _add(record, raw)
+    if record.summary is None and record.failure is None:
+        record.failure = outcome.read(path.parent)
     return record
 
 

@@ -27,6 +27,8 @@ class Job(Strict):
     nodelist: str | None = None
     node_shape: str | None = None  # PJM: 8x24x32:torus
     priority: int | None = None
+    retries: int = Field(default=3, ge=0, le=100)  # how often a job goes on after a time limit, preemption or lost node
+    on_oom: Literal["fail", "halve_mbs"] = "fail"  # halve_mbs: out of memory is retried with half the micro batch
     directives: dict[str, str | int | bool] = Field(default_factory=dict)
 
     @field_validator("time")

@@ -63,6 +63,7 @@ class Queue(Strict):
     nodes: tuple[Positive, Positive]
     time: TimeRange
     on_request: bool = False  # only when job.queue names it
+    debug: bool = False  # short and quickly served: hpcscale submit --smoke goes there
     allocation_unit: Positive = 1  # nodes are handed out in multiples of this
     verified: bool = True
     note: str = ""
@@ -111,6 +112,7 @@ class Slurm(Strict):
     """What only Slurm's template reads."""
 
     directives: dict[str, str | int | bool] = Field(default_factory=dict)
+    requeue: bool = True  # false where the site forbids it: a successor is submitted instead
     host_suffix: str = ""  # appended to the first node's name for the rendezvous (JSC: "i", InfiniBand)
 
 

@@ -78,6 +78,7 @@ class Point:
         peak = f'"peak_tflops": {"null" if self.peak_tflops is None else self.peak_tflops}'
         memory = f'"memory_bytes": {"null" if device.memory is None else device.memory}'
         seconds = "null" if self.job_seconds is None else self.job_seconds
+        on_oom = "" if self.job.on_oom == "fail" else f', "on_oom": {_quoted(self.job.on_oom)}'
         lines = [
             f'  "schema": {SCHEMA}',
             f'  "study": {_quoted(self.study)}',
@@ -94,7 +95,7 @@ class Point:
             f'  "resources": {{{resources}}}',
             f'  "communication": {_quoted(self.communication)}',
             f'  "threads_per_rank": {self.threads_per_rank}',
-            f'  "job": {{"time_seconds": {seconds}, "queue": {_quoted(self.queue.name) if self.queue else "null"}}}',
+            f'  "job": {{"time_seconds": {seconds}, "queue": {_quoted(self.queue.name) if self.queue else "null"}{on_oom}}}',
         ]
         parts = ("model", self.model), ("layout", self.layout), ("training", self.training), ("data", self.data)
         # pyright does not see the hash that pydantic gives frozen models

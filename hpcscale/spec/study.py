@@ -80,6 +80,7 @@ class StudyFile(Strict):
     derive: dict[str, str | int | float] = Field(default_factory=dict)
     sweep: Sweeps = Field(default_factory=list)
     compare: str | list[str] = Field(default_factory=list)
+    budget_node_hours: float | None = Field(default=None, gt=0)  # hpcscale submit refuses to queue more than this
 
 
 @dataclass(frozen=True)

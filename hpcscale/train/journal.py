@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hpcscale.record import ending, reader
+from hpcscale.record import ending, outcome, reader
 from hpcscale.record.attempt import RECORD
 from hpcscale.record.schema import Failure
 from hpcscale.record.writer import RecordWriter
@@ -46,6 +46,11 @@ class Journal:
     @property
     def ranks(self) -> int:
         return self._facts["ranks"]
+
+    def know(self, **values: Any) -> None:
+        """More for the run line, should the run fail before :meth:`begin`."""
+        with self._lock:
+            self._facts.update(values)
 
     def begin(self, **values: Any) -> None:
         with self._lock:
@@ -106,6 +111,12 @@ class Journal:
                     self._say_unwritten(kind, error)
                     return
             time.sleep(0.2)
+
+    def wish(self, kind: Failure) -> None:
+        """For the job script: this attempt stopped early, and another job may go on. Never raises."""
+        if self.folder is not None:
+            with contextlib.suppress(OSError):
+                (self.folder / outcome.WISH).write_text(kind + "\n", encoding="utf-8")
 
     def wait_for_last_line(self, seconds: float) -> bool:
         """For another rank than 0, when a peer is lost: whether this rank need not write the record's last line, after

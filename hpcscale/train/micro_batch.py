@@ -18,6 +18,8 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from hpcscale.record.attempt import RECORD, attempts
+from hpcscale.record.reader import Record, read
 from hpcscale.train.failures import classify
 from hpcscale.train.point_file import Work
 from hpcscale.train.rendezvous import Rendezvous
@@ -42,6 +44,26 @@ def largest_that_fits(work: Work, place: Rendezvous, device: torch.device) -> in
         if size == 1:
             raise NothingFits(refusal)
         size //= 2
+
+
+def smaller_than_what_failed(given: int, point_folder: Path, point_hash: str | None) -> int:
+    """``given``, halved until it is smaller than what earlier attempts of this point ran out of memory with (``on_oom:
+    halve_mbs``). An odd size goes to its largest divisor of at most half, so that the batch still divides."""
+    failed = [_size_of(record, given) for record in _records(point_folder) if record.status == "oom"
+              and record.point.get("hash") == point_hash]  # fmt: skip
+    size = given
+    while failed and size >= min(failed) and size > 1:
+        size = max(each for each in range(1, size // 2 + 1) if size % each == 0)
+    return size
+
+
+def _records(point_folder: Path) -> list[Record]:
+    return [read(attempt / RECORD) for attempt in attempts(point_folder)]
+
+
+def _size_of(record: Record, given: int) -> int:
+    size = record.run.get("micro_batch_size")
+    return size if isinstance(size, int) else given
 
 
 def with_micro_batch(work: Work, size: int) -> Work:

@@ -46,6 +46,11 @@ class Work:
         return (self.document.get("job") or {}).get("time_seconds")
 
     @property
+    def halves_on_oom(self) -> bool:
+        """Whether the study wants out of memory to be retried with half the micro batch."""
+        return (self.document.get("job") or {}).get("on_oom") == "halve_mbs"
+
+    @property
     def replica_batch(self) -> int:
         """Sequences of one data-parallel replica in one step."""
         return self.training.global_batch_size // self.layout.dp

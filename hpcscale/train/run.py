@@ -163,7 +163,6 @@ class _Rank:
         self.journal.begin(
             hosts=sorted(set(self.journal.hosts)),
             model_parameters=_parameters(self.work),
-            micro_batch_size=self.work.training.micro_batch_size,
             energy_source=meter.source,
             resume=None if resumed is None else resumed.line(),
         )
@@ -211,6 +210,8 @@ class _Rank:
 
         given = self.work.training.micro_batch_size
         if isinstance(given, int):
+            if self.work.halves_on_oom:
+                given = micro_batch.smaller_than_what_failed(given, self.point_folder, self.work.document.get("hash"))
             return given, ""
         try:
             return micro_batch.largest_that_fits(self.work, self.place, self.device), ""
@@ -227,6 +228,7 @@ class _Rank:
         if size == 0:
             raise Ended("oom", f"not even one sequence fits into the memory of rank {smallest}: {evidence}")
         self.work = micro_batch.with_micro_batch(self.work, size)
+        self.journal.know(micro_batch_size=size)
 
     def _refused(self, sentences: list[str]) -> int:
         if self.place.rank == 0:
@@ -252,7 +254,16 @@ class _Rank:
         self.stop.finished()
         # The loop stops for these only after before_leaving has returned.
         stopped = isinstance(error, Ended) and error.kind in ("preempted", "timeout")
-        return REQUEUE if stopped and self.checkpointer is not None and self.checkpointer.saved is not None else FAILED
+        saved = self.checkpointer is not None and self.checkpointer.saved is not None
+        if self.place.rank == 0 and self._another_attempt_may_do_better(reason.kind, stopped, saved):
+            self.journal.wish(reason.kind)
+        return REQUEUE if stopped and saved else FAILED
+
+    def _another_attempt_may_do_better(self, kind: str, stopped: bool, saved: bool) -> bool:
+        """Out of time without a checkpoint, the next job would end in the same way."""
+        if kind == "oom":
+            return self.work.halves_on_oom and self.work.training.micro_batch_size != 1
+        return stopped and (saved or kind == "preempted")
 
     def _leave_mpi(self, error: BaseException, reason: Reason) -> None:
         """An MPI program ends whole: by all ranks together if all know why, else at once by the first that fails."""

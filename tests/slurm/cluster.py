@@ -99,7 +99,9 @@ class Cluster:
         for name in self.node_names:
             self.start_slurmd(name)
         if self.nodes:
-            self.wait_for(lambda: self.run("sinfo", "-h", "-N", "-o", "%N %t", check=False).count(" idle") >= self.nodes)
+            self.wait_for(
+                lambda: self.run("sinfo", "-h", "-N", "-o", "%N %t", check=False).count(" idle") >= self.nodes
+            )
 
     def stop(self) -> None:
         """Every daemon by its id, last started first; then whatever steps of jobs are left."""
@@ -154,7 +156,9 @@ class Cluster:
     def _answers(self, *command: str) -> bool:
         return subprocess.run(command, env=self.environment, capture_output=True, check=False).returncode == 0
 
-    def _spawn(self, program: str, *options: str, label: str = "", environment: Mapping[str, str] | None = None) -> None:
+    def _spawn(
+        self, program: str, *options: str, label: str = "", environment: Mapping[str, str] | None = None
+    ) -> None:
         path = shutil.which(program, path=self.environment["PATH"])
         assert path is not None
         name = label or program
@@ -246,7 +250,10 @@ def _step_daemons(spool: str) -> list[int]:
     for pid, command in _commands():
         if command.startswith("slurmstepd"):
             with contextlib.suppress(OSError):
-                if spool in os.readlink(f"/proc/{pid}/cwd") or spool.encode() in Path(f"/proc/{pid}/environ").read_bytes():
+                if (
+                    spool in os.readlink(f"/proc/{pid}/cwd")
+                    or spool.encode() in Path(f"/proc/{pid}/environ").read_bytes()
+                ):
                     found.append(pid)
     return found
 

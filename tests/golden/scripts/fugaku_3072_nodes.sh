@@ -28,11 +28,23 @@ set -euo pipefail
 
 # One folder for each attempt.
 point='/scratch/<account>/runs/30b_scaling/fugaku-gpt-30b-dp16-tp4-pp48-ac-full-2d0378f0'
-export HPCSCALE_ATTEMPT="$point/attempts/${PJM_SUBJOBID:-$PJM_JOBID}.0"
+try=0 # the system runs a job again, under the same id, when it lost a node
+while [ -e "$point/attempts/${PJM_SUBJOBID:-$PJM_JOBID}.$try" ]; do try=$((try + 1)); done
+export HPCSCALE_ATTEMPT="$point/attempts/${PJM_SUBJOBID:-$PJM_JOBID}.$try"
 HPCSCALE_JOB_START="$(date +%s)"
 export HPCSCALE_JOB_START
 mkdir -p -- "$HPCSCALE_ATTEMPT"
 
 cd -- "$point"
+status=0
 mpiexec -n 3072 -std-proc "$HPCSCALE_ATTEMPT/output/%/1000r/rank" numactl -m 4-7 -N 4-7 \
-  python3 -m hpcscale.train "$point/point.json"
+  python3 -m hpcscale.train "$point/point.json" || status=$?
+
+# The ranks leave this file when they stopped early (time limit) and the point can go on: at most 3 times.
+retry="${HPCSCALE_RETRY:-0}"
+if [ -e "$HPCSCALE_ATTEMPT/requeue" ] && [ "$retry" -lt 3 ] && command -v pjsub > /dev/null; then
+  answer="$(pjsub -x "HPCSCALE_RETRY=$((retry + 1))" --comment hpcscale/fugaku-gpt-30b-dp16-tp4-pp48-ac-full-2d0378f0 "$point/job.sh")"
+  job="$(printf '%s' "$answer" | sed -n 's/.*Job \([0-9_]*\) submitted.*/\1/p')"
+  printf '{"kind": "submitted", "point": "fugaku-gpt-30b-dp16-tp4-pp48-ac-full-2d0378f0", "hash": "2d0378f0", "job": "%s", "after": "%s", "time": %s}\n' "$job" "$PJM_JOBID" "$(date +%s)" >> "$point/../ledger.jsonl"
+fi
+exit "$status"
