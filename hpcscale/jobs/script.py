@@ -12,9 +12,10 @@ import jinja2.sandbox
 
 from hpcscale import __version__
 from hpcscale.jobs import quoting
+from hpcscale.jobs.profile_lines import ProfileLines
 from hpcscale.spec import locate
 from hpcscale.spec.job import Job, Settings
-from hpcscale.spec.machine import Machine
+from hpcscale.spec.machine import Machine, Queue
 from hpcscale.spec.point import Point
 from hpcscale.spec.problems import InputError, suggestion
 from hpcscale.spec.units import format_seconds
@@ -48,6 +49,8 @@ RESERVED: dict[str, tuple[str, ...]] = {
     "pjm": ("-g", "--mpi", "-N", "-o", "-j", "-S", "-s", "--spath", "-L", "--rsc-list", "-x"),
     "local": (),
 }
+# What the templates export, for launchers that pass on only variables they are told of.
+EXPORTED = ("PATH", "LD_LIBRARY_PATH", "OMP_NUM_THREADS", "HPCSCALE_ATTEMPT", "HPCSCALE_JOB_START")
 _OWN = ("time", "queue", "node_shape", "directives")  # keys that the templates place themselves
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _OPTION = re.compile(r"-{0,2}[A-Za-z][A-Za-z0-9-]*\Z")
@@ -61,14 +64,13 @@ class Scripts:
         self._environment = _templates()
         try:
             self._template = self._environment.get_template(f"{machine.scheduler}.sh.j2")
-            self._launch = self._environment.from_string(machine.launch.command)
             self._before = self._environment.get_template("environment.sh.j2")
         except jinja2.TemplateSyntaxError as error:
-            where = error.filename or f"the launch command of {machine.name}"
-            raise InputError(f"{where}, line {error.lineno}: {error.message}") from None
+            raise InputError(f"{error.filename}, line {error.lineno}: {error.message}") from None
         self._fixed = self._what_no_point_changes()
+        exported = tuple(dict.fromkeys((*EXPORTED, *self._fixed["variables"])))
+        self._lines = ProfileLines(machine, self._environment, exported)
         self._environments: dict[int, str] = {}
-        self._launches: dict[tuple[int, ...], str] = {}
 
     def _what_no_point_changes(self) -> dict[str, Any]:
         environment = self.settings.environment
@@ -97,13 +99,14 @@ class Scripts:
 
     def render(self, point: Point, folder: Path) -> str:
         """The text of job.sh for a point whose files lie in ``folder`` (an absolute path)."""
-        values = {**self._fixed, **_point_values(point, folder), **_requests(point.job, self.machine)}
+        values = {**self._fixed, **_point_values(point, folder), **_requests(point.job, self.machine, point.queue)}
         values["chosen"] = _chosen_resources(point)
         python = quoting.shell(values["python"])
         values["command"] = f'{python} -m hpcscale.train "$point/point.json"'
         try:
             values["environment"] = self._environment_of(point)
-            values["launch"] = self._launch_of(point, python)
+            values["launch"] = self._lines.launch(point, python)
+            values["site_directives"] = self._lines.directives(point)
             return self._template.render(values)
         except (jinja2.TemplateError, ArithmeticError, TypeError, ValueError, RecursionError) as error:
             raise InputError(f"the script of {self.machine.name} cannot be written: {error}") from None
@@ -113,14 +116,6 @@ class Scripts:
         if threads not in self._environments:
             self._environments[threads] = self._before.render(self._fixed, threads_per_rank=threads).rstrip()
         return self._environments[threads]
-
-    def _launch_of(self, point: Point, python: str) -> str:
-        key = (point.ranks, min(point.ranks_per_node, point.ranks), point.nodes, point.threads_per_rank)
-        if key not in self._launches:
-            names = ("ranks", "ranks_per_node", "nodes", "threads_per_rank")
-            line = self._launch.render(dict(zip(names, key, strict=True)), python=python)
-            self._launches[key] = " ".join(line.split())
-        return self._launches[key]
 
 
 def _point_values(point: Point, folder: Path) -> dict[str, Any]:
@@ -148,8 +143,8 @@ def _point_values(point: Point, folder: Path) -> dict[str, Any]:
     }
 
 
-def _requests(job: Job, machine: Machine) -> dict[str, Any]:
-    """The person's own directives and job keys, under the scheduler's names; a directive of the machine gives way."""
+def _requests(job: Job, machine: Machine, queue: Queue | None) -> dict[str, Any]:
+    """The person's own directives and job keys, under the scheduler's names; those of machine and queue give way."""
     words = SPELLING[machine.scheduler]
     requests: dict[str, Any] = {}
     for key in job.model_fields_set:
@@ -172,12 +167,18 @@ def _requests(job: Job, machine: Machine) -> dict[str, Any]:
             raise InputError(f"job.directives: '{name}' is no option name{suggestion(name, words.values())}")
     if machine.scheduler == "slurm":
         own = {name.lstrip("-"): value for name, value in job.directives.items()}
-        both = {**machine.slurm.directives, **own}
-        return {"directives": {k: v for k, v in both.items() if v is not False}, "requests": requests}
+        asked = {k: v for k, v in (queue.asked_with if queue else {}).items() if k not in own}
+        both = {k: v for k, v in {**machine.slurm.directives, **own}.items() if k not in asked}
+        return {"asked_with": _said(asked, requests), "directives": _said(both, requests), "requests": requests}
     requests |= {_pjm_option(name): value for name, value in job.directives.items() if value is not False}
     if machine.scheduler == "local" and requests:
         raise InputError(f"job.directives mean nothing on {machine.name}, which has no scheduler; remove them")
     return {"directives": {}, "requests": requests}
+
+
+def _said(options: dict[str, Any], requests: dict[str, Any]) -> dict[str, Any]:
+    """Without what is switched off, and what a job key says in its own line."""
+    return {name: value for name, value in options.items() if value is not False and name not in requests}
 
 
 def _pjm_option(name: str) -> str:

@@ -64,6 +64,8 @@ class Queue(Strict):
     time: TimeRange
     on_request: bool = False  # only when job.queue names it
     allocation_unit: Positive = 1  # nodes are handed out in multiples of this
+    # Slurm: what asks for it where that is not --partition=<name> (a QOS, a constraint). May replace the machine's.
+    directives: dict[str, str | int | bool] = Field(default_factory=dict)
     verified: bool = True
     note: str = ""
 
@@ -75,6 +77,11 @@ class Queue(Strict):
         if seconds is not None and not self.time.min <= seconds <= self.time.max:
             return f"{self.name} takes {format_seconds(self.time.min)} to {format_seconds(self.time.max)}"
         return None
+
+    @property
+    def asked_with(self) -> dict[str, str | int | bool]:
+        """The Slurm options that send a job here."""
+        return dict(self.directives) or {"partition": self.name}
 
 
 class Resource(Strict):
@@ -97,7 +104,8 @@ class Resource(Strict):
 class Launch(Strict):
     """How ranks start. ``command`` is one shell line in Jinja; the training command follows it.
 
-    It may read ``ranks``, ``ranks_per_node``, ``nodes``, ``threads_per_rank`` and ``python``.
+    It may read ``ranks``, ``ranks_per_node``, ``nodes``, ``threads_per_rank``, ``python`` and ``exported`` (the names of
+    the variables that scripts export, for launchers that pass on only those that are named).
     """
 
     command: str
@@ -111,14 +119,19 @@ class Slurm(Strict):
     """What only Slurm's template reads."""
 
     directives: dict[str, str | int | bool] = Field(default_factory=dict)
+    cpus_per_core: Positive = 1  # what --cpus-per-task counts: 2 where hardware threads are CPUs
+    requeue: bool = True  # False: the site refuses to run a job a second time under its id
     host_suffix: str = ""  # appended to the first node's name for the rendezvous (JSC: "i", InfiniBand)
 
 
 class Pjm(Strict):
     """What only PJM's template reads."""
 
-    resource_unit: str
-    directives: tuple[str, ...] = ()  # whole option texts, as they follow #PJM
+    resource_unit: str | None = None
+    max_proc_per_node: bool = True  # False: ranks per node are said to mpiexec alone
+    directives: tuple[
+        str, ...
+    ] = ()  # whole option texts, as they follow #PJM; Jinja that reads what launch.command may
 
 
 class Machine(Strict):
@@ -159,6 +172,8 @@ class Machine(Strict):
             raise ValueError("a machine with scheduler pjm needs a 'pjm' section")
         if self.scheduler != "pjm" and any(resource.emit != "never" for resource in self.resources.values()):
             raise ValueError(f"only PJM's scripts can say resources; with {self.scheduler} write emit: never for each")
+        if self.scheduler != "slurm" and any(queue.directives for queue in self.queues):
+            raise ValueError(f"only Slurm's queues have directives; with {self.scheduler} a queue is asked for by name")
         if self.scheduler != "local" and not self.queues:
             raise ValueError("a machine with a scheduler needs at least one queue")
         return self
