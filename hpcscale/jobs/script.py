@@ -11,7 +11,7 @@ import jinja2
 import jinja2.sandbox
 
 from hpcscale import __version__
-from hpcscale.jobs import quoting
+from hpcscale.jobs import python_environment, quoting
 from hpcscale.jobs.profile_lines import ProfileLines
 from hpcscale.spec import locate
 from hpcscale.spec.job import Job, Settings
@@ -67,24 +67,14 @@ class Scripts:
             self._before = self._environment.get_template("environment.sh.j2")
         except jinja2.TemplateSyntaxError as error:
             raise InputError(f"{error.filename}, line {error.lineno}: {error.message}") from None
+        self._python = python_environment.resolve(machine, settings)
         self._fixed = self._what_no_point_changes()
         exported = tuple(dict.fromkeys((*EXPORTED, *self._fixed["variables"])))
         self._lines = ProfileLines(machine, self._environment, exported)
         self._environments: dict[int, str] = {}
 
     def _what_no_point_changes(self) -> dict[str, Any]:
-        environment = self.settings.environment
-        for key in ("archive", "container"):
-            if getattr(environment, key):
-                message = (
-                    f"environment.{key} is not written into scripts yet; do it with shell lines in environment.setup"
-                )
-                raise InputError(message)
-        for key, value in (("environment.venv", environment.venv), ("python", self.settings.python)):
-            if value and (value.startswith("~") or "$" in value):
-                message = f"{key} '{value}' is not expanded in scripts; write the whole path, or use shell lines in environment.setup"
-                raise InputError(message)
-        variables = {**self.machine.variables, **environment.variables}
+        variables = {**self.machine.variables, **self.settings.environment.variables}
         for name in variables:
             if not _VARIABLE.match(name):
                 raise InputError(f"'{name}' cannot name an environment variable (letters, digits and '_' only)")
@@ -94,25 +84,31 @@ class Scripts:
             "variables": variables,
             "host_suffix": self.machine.slurm.host_suffix,
             "version": __version__,
-            "python": self.settings.python or self.machine.python,
+            "start": self._python,
         }
 
     def render(self, point: Point, folder: Path) -> str:
         """The text of job.sh for a point whose files lie in ``folder`` (an absolute path)."""
         values = {**self._fixed, **_point_values(point, folder), **_requests(point.job, self.machine, point.queue)}
         values["chosen"] = _chosen_resources(point)
-        python = quoting.shell(values["python"])
-        values["command"] = f'{python} -m hpcscale.train "$point/point.json"'
+        outside = quoting.shell(self._python.python)
+        inside = self._python.prefix(point) + outside
         try:
-            values["environment"] = self._environment_of(point)
-            values["launch"] = self._lines.launch(point, python)
-            values["site_directives"] = self._lines.directives(point)
+            values["environment"] = self._environment_of(point, folder)
+            values["launch"] = self._lines.launch(point, inside)
+            # a launcher that is Python itself runs in the container, and so does what it starts
+            python = outside if inside in values["launch"] else inside
+            values["command"] = f'{python} -m hpcscale.train "$point/point.json"'
+            values["site_directives"] = [*self._python.directives, *self._lines.directives(point)]
             return self._template.render(values)
         except (jinja2.TemplateError, ArithmeticError, TypeError, ValueError, RecursionError) as error:
             raise InputError(f"the script of {self.machine.name} cannot be written: {error}") from None
 
-    def _environment_of(self, point: Point) -> str:
+    def _environment_of(self, point: Point, folder: Path) -> str:
         threads = point.threads_per_rank
+        if self._python.archive:
+            line = self._lines.on_each_node(point, quoting.shell(f"{folder}/%j.unpack"))
+            return self._before.render(self._fixed, threads_per_rank=threads, on_each_node=line).rstrip()
         if threads not in self._environments:
             self._environments[threads] = self._before.render(self._fixed, threads_per_rank=threads).rstrip()
         return self._environments[threads]

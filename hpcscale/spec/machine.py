@@ -109,10 +109,21 @@ class Launch(Strict):
     """
 
     command: str
+    # How one process starts on each node, to unpack environment.archive: Jinja that may also read ``output``, a file name
+    # for what such a process prints. Slurm needs none. More than one a node does no harm where PLE_RANK_ON_NODE counts them.
+    on_each_node: str = ""
     communication: Communication = "auto"
     ranks_per_node: Positive | None = None  # default: one per device
     ranks_per_node_choices: tuple[Positive, ...] = ()
     threads_per_rank: Positive | None = None  # default: cores / ranks per node
+
+
+class LocalStorage(Strict):
+    """A folder that every node has for itself (a disk or memory). Plain variables of the job may stand in it."""
+
+    folder: str
+    emptied: bool = False  # the system removes what a job left there
+    note: str = ""
 
 
 class Slurm(Strict):
@@ -129,9 +140,10 @@ class Pjm(Strict):
 
     resource_unit: str | None = None
     max_proc_per_node: bool = True  # False: ranks per node are said to mpiexec alone
-    directives: tuple[
-        str, ...
-    ] = ()  # whole option texts, as they follow #PJM; Jinja that reads what launch.command may
+    local_storage: str | None = None  # the option without which the nodes' own folder is not there
+    container: str | None = None  # the option without which no container starts
+    # Whole option texts, as they follow #PJM. Jinja that may read what launch.command may.
+    directives: tuple[str, ...] = ()
 
 
 class Machine(Strict):
@@ -156,6 +168,8 @@ class Machine(Strict):
     slurm: Slurm = Slurm()
     pjm: Pjm | None = None
     tools: dict[str, str] = Field(default_factory=dict)
+    local_storage: LocalStorage | None = None
+    container: PlainName | None = "apptainer"  # what runs images: apptainer, singularity or nothing
     internet_on_compute_nodes: bool = True
     python: str = "python3"
 
