@@ -38,11 +38,11 @@ def _point_folder(point: str, out: Path) -> Path:
         return Path(point)
     found = [
         path.parent
-        for pattern in (point, f"{point}*")
+        for pattern in ((point,) if any(sign in point for sign in "*?[") else (point, f"{point}*"))
         for depth in ("", "*/")
         for path in out.glob(f"{depth}{pattern}/point.json")
     ]
-    unique = sorted(set(found))
+    unique = sorted(path for path in set(found) if path.is_relative_to(out))
     exact = [path for path in unique if path.name == point]
     if len(exact or unique) == 1:
         return (exact or unique)[0]

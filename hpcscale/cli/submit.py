@@ -72,7 +72,7 @@ def command(
             click.echo(each, err=True)
         raise InputError(f"{asked.name}: no point is left" + (f" that matches '{point}'" if point else ""))
     found = status([each.point for each in rendering.points], rendering.folder, write=not dry_run)
-    plan = submission.plan(found.points, only)
+    plan = submission.plan(found, only)
     _explain(rendering, found, plan, as_json)
     submission.check_budget(plan, asked.file.budget_node_hours, asked.name)
     if not plan.chosen or dry_run:

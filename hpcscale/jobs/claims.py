@@ -79,7 +79,8 @@ def release(point: Point, token: str, folder: Path, reason: str) -> None:
 def submitted_line(point: Point, token: str, job: str, user: str = "") -> dict[str, Any]:
     return {
         "kind": "submitted", "point": point.identity, "hash": point.hash, "token": token, "job": job,
-        "user": user or getpass.getuser(), "time": time.time(),
+        "user": user or getpass.getuser(), "scheduler": point.machine.scheduler, "nodes": point.nodes,
+        "seconds": point.job_seconds, "time": time.time(),
     }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ next one finds, looks after (has it submitted?) and, if not, releases. This hold
 piece for all readers (local ones, GPFS, Lustre and so FEFS; not NFS with writers on several hosts).
 
 claim      point, hash, token, host, pid, started, user, time   before anything is handed to the scheduler
-submitted  point, hash, job, time; token and user (by hpcscale submit) or after (a job's own successor)
+submitted  point, hash, job, time; token, user, scheduler, nodes, seconds (by hpcscale submit) or after (a job's own successor)
 refused    point, hash, token, reason                           the scheduler did not take it
 released   point, hash, token                                   the claiming process is gone and nothing was submitted
 ended      point, hash, job, state, status, evidence, time      as the scheduler told it; asked once
@@ -35,8 +35,21 @@ class Job:
     user: str = ""
     token: str = ""
     after: str = ""  # the job that this one goes on from
+    scheduler: str = ""
+    nodes: int = 0
+    seconds: int | None = None  # its time limit
     ended: dict[str, Any] | None = None
     cancelled: bool = False
+
+    @property
+    def node_hours(self) -> float:
+        """The most that it can cost."""
+        return self.nodes * (self.seconds or 0) / 3600
+
+    def goes_on_from(self, other: Job) -> None:
+        """What a successor's own line, written by a shell, does not say."""
+        self.user, self.scheduler = self.user or other.user, self.scheduler or other.scheduler
+        self.nodes, self.seconds = self.nodes or other.nodes, self.seconds or other.seconds
 
 
 @dataclass
@@ -113,7 +126,8 @@ def _take(ledger: Ledger, claims: dict[tuple[str, str], Claim], line: dict[str, 
                 if known is None or (known.point, known.hash) != (job.point, job.hash):
                     ledger.jobs.pop(job.id, None)  # a scheduler whose ids began anew: the later job is meant
                     ledger.jobs[job.id] = job
-                job.user = job.user or (ledger.jobs[job.after].user if job.after in ledger.jobs else "")
+                if job.after in ledger.jobs:
+                    job.goes_on_from(ledger.jobs[job.after])
             claims.pop((job.point, job.token), None)
         case "refused" | "released":
             claims.pop((line["point"], line["token"]), None)

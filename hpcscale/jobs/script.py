@@ -12,10 +12,11 @@ import jinja2
 import jinja2.sandbox
 
 from hpcscale import __version__
-from hpcscale.jobs import quoting
+from hpcscale.jobs import python_environment, quoting
+from hpcscale.jobs.profile_lines import ProfileLines
 from hpcscale.spec import locate
 from hpcscale.spec.job import Job, Settings
-from hpcscale.spec.machine import Machine
+from hpcscale.spec.machine import Machine, Queue
 from hpcscale.spec.point import Point
 from hpcscale.spec.problems import InputError, suggestion
 from hpcscale.spec.units import format_seconds
@@ -49,6 +50,8 @@ RESERVED: dict[str, tuple[str, ...]] = {
     "pjm": ("-g", "--mpi", "-N", "-o", "-j", "-S", "-s", "--spath", "-L", "--rsc-list", "-x"),
     "local": (),
 }
+# What the templates export, for launchers that pass on only variables they are told of.
+EXPORTED = ("PATH", "LD_LIBRARY_PATH", "OMP_NUM_THREADS", "HPCSCALE_ATTEMPT", "HPCSCALE_JOB_START")
 _OWN = ("time", "queue", "node_shape", "retries", "on_oom", "directives")  # keys that the templates place themselves
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _OPTION = re.compile(r"-{0,2}[A-Za-z][A-Za-z0-9-]*\Z")
@@ -62,28 +65,17 @@ class Scripts:
         self._environment = _templates()
         try:
             self._template = self._environment.get_template(f"{machine.scheduler}.sh.j2")
-            self._launch = self._environment.from_string(machine.launch.command)
             self._before = self._environment.get_template("environment.sh.j2")
         except jinja2.TemplateSyntaxError as error:
-            where = error.filename or f"the launch command of {machine.name}"
-            raise InputError(f"{where}, line {error.lineno}: {error.message}") from None
+            raise InputError(f"{error.filename}, line {error.lineno}: {error.message}") from None
+        self._python = python_environment.resolve(machine, settings)
         self._fixed = self._what_no_point_changes()
+        exported = tuple(dict.fromkeys((*EXPORTED, *self._fixed["variables"])))
+        self._lines = ProfileLines(machine, self._environment, exported)
         self._environments: dict[int, str] = {}
-        self._launches: dict[tuple[int, ...], str] = {}
 
     def _what_no_point_changes(self) -> dict[str, Any]:
-        environment = self.settings.environment
-        for key in ("archive", "container"):
-            if getattr(environment, key):
-                message = (
-                    f"environment.{key} is not written into scripts yet; do it with shell lines in environment.setup"
-                )
-                raise InputError(message)
-        for key, value in (("environment.venv", environment.venv), ("python", self.settings.python)):
-            if value and (value.startswith("~") or "$" in value):
-                message = f"{key} '{value}' is not expanded in scripts; write the whole path, or use shell lines in environment.setup"
-                raise InputError(message)
-        variables = {**self.machine.variables, **environment.variables}
+        variables = {**self.machine.variables, **self.settings.environment.variables}
         for name in variables:
             if not _VARIABLE.match(name):
                 raise InputError(f"'{name}' cannot name an environment variable (letters, digits and '_' only)")
@@ -93,35 +85,34 @@ class Scripts:
             "variables": variables,
             "host_suffix": self.machine.slurm.host_suffix,
             "version": __version__,
-            "python": self.settings.python or self.machine.python,
+            "start": self._python,
         }
 
     def render(self, point: Point, folder: Path) -> str:
         """The text of job.sh for a point whose files lie in ``folder`` (an absolute path)."""
-        values = {**self._fixed, **_point_values(point, folder), **_requests(point.job, self.machine)}
+        values = {**self._fixed, **_point_values(point, folder), **_requests(point.job, self.machine, point.queue)}
         values["chosen"] = _chosen_resources(point)
-        python = quoting.shell(values["python"])
-        values["command"] = f'{python} -m hpcscale.train "$point/point.json"'
+        outside = quoting.shell(self._python.python)
+        inside = self._python.prefix(point) + outside
         try:
-            values["environment"] = self._environment_of(point)
-            values["launch"] = self._launch_of(point, python)
+            values["environment"] = self._environment_of(point, folder)
+            values["launch"] = self._lines.launch(point, inside)
+            # a launcher that is Python itself runs in the container, and so does what it starts
+            python = outside if inside in values["launch"] else inside
+            values["command"] = f'{python} -m hpcscale.train "$point/point.json"'
+            values["site_directives"] = [*self._python.directives, *self._lines.directives(point)]
             return self._template.render(values)
         except (jinja2.TemplateError, ArithmeticError, TypeError, ValueError, RecursionError) as error:
             raise InputError(f"the script of {self.machine.name} cannot be written: {error}") from None
 
-    def _environment_of(self, point: Point) -> str:
+    def _environment_of(self, point: Point, folder: Path) -> str:
         threads = point.threads_per_rank
+        if self._python.archive:
+            line = self._lines.on_each_node(point, quoting.shell(f"{folder}/%j.unpack"))
+            return self._before.render(self._fixed, threads_per_rank=threads, on_each_node=line).rstrip()
         if threads not in self._environments:
             self._environments[threads] = self._before.render(self._fixed, threads_per_rank=threads).rstrip()
         return self._environments[threads]
-
-    def _launch_of(self, point: Point, python: str) -> str:
-        key = (point.ranks, min(point.ranks_per_node, point.ranks), point.nodes, point.threads_per_rank)
-        if key not in self._launches:
-            names = ("ranks", "ranks_per_node", "nodes", "threads_per_rank")
-            line = self._launch.render(dict(zip(names, key, strict=True)), python=python)
-            self._launches[key] = " ".join(line.split())
-        return self._launches[key]
 
 
 def _point_values(point: Point, folder: Path) -> dict[str, Any]:
@@ -166,8 +157,8 @@ def _successor_line(point: Point) -> str:
     return json.dumps(keys)[:-1] + ', "time": %s}'
 
 
-def _requests(job: Job, machine: Machine) -> dict[str, Any]:
-    """The person's own directives and job keys, under the scheduler's names; a directive of the machine gives way."""
+def _requests(job: Job, machine: Machine, queue: Queue | None) -> dict[str, Any]:
+    """The person's own directives and job keys, under the scheduler's names; those of machine and queue give way."""
     words = SPELLING[machine.scheduler]
     requests: dict[str, Any] = {}
     for key in job.model_fields_set:
@@ -190,12 +181,18 @@ def _requests(job: Job, machine: Machine) -> dict[str, Any]:
             raise InputError(f"job.directives: '{name}' is no option name{suggestion(name, words.values())}")
     if machine.scheduler == "slurm":
         own = {name.lstrip("-"): value for name, value in job.directives.items()}
-        both = {**machine.slurm.directives, **own}
-        return {"directives": {k: v for k, v in both.items() if v is not False}, "requests": requests}
+        asked = {k: v for k, v in (queue.asked_with if queue else {}).items() if k not in own}
+        both = {k: v for k, v in {**machine.slurm.directives, **own}.items() if k not in asked}
+        return {"asked_with": _said(asked, requests), "directives": _said(both, requests), "requests": requests}
     requests |= {_pjm_option(name): value for name, value in job.directives.items() if value is not False}
     if machine.scheduler == "local" and requests:
         raise InputError(f"job.directives mean nothing on {machine.name}, which has no scheduler; remove them")
     return {"directives": {}, "requests": requests}
+
+
+def _said(options: dict[str, Any], requests: dict[str, Any]) -> dict[str, Any]:
+    """Without what is switched off, and what a job key says in its own line."""
+    return {name: value for name, value in options.items() if value is not False and name not in requests}
 
 
 def _pjm_option(name: str) -> str:

@@ -57,6 +57,7 @@ class StudyStatus:
     points: list[PointStatus]
     notes: list[str] = field(default_factory=list)
     reachable: bool = True
+    live_jobs: list[Job] = field(default_factory=list)  # of the whole study, whatever points were asked for
 
     @property
     def words(self) -> Counter[str]:
@@ -78,7 +79,7 @@ def status(points: Iterable[Point], folder: Path, write: bool = True) -> StudySt
     ledger = ledgers.read(folder)
     asked = _Asked(ledger)
     asked.ask(points)
-    result = StudyStatus([], asked.notes, asked.reachable)
+    result = StudyStatus([], asked.notes, asked.reachable, asked.live())
     lines: list[dict[str, Any]] = []
     for point in points:
         found, ended = _point(point, folder / point.identity, ledger, asked)
@@ -108,11 +109,12 @@ class _Asked:
         return not self.unsure
 
     def ask(self, points: list[Point]) -> None:
+        known = {(point.identity, point.hash): point.machine.scheduler for point in points}
         by_scheduler: dict[str, list[str]] = {}
-        for point in points:
-            for job in self._ledger.of(point.identity, point.hash):
-                if job.ended is None:
-                    by_scheduler.setdefault(point.machine.scheduler, []).append(job.id)
+        for job in self._ledger.jobs.values():
+            job.scheduler = job.scheduler or known.get((job.point, job.hash), "")
+            if job.ended is None and job.scheduler:
+                by_scheduler.setdefault(job.scheduler, []).append(job.id)
         for name, ids in by_scheduler.items():
             users = sorted({self._ledger.jobs[id_].user for id_ in ids} - {""})
             try:
@@ -123,6 +125,15 @@ class _Asked:
                 continue
             self.states |= answer.states
             self.notes += answer.notes
+
+
+    def live(self) -> list[Job]:
+        """Jobs that are queued or running, or may be."""
+        return [
+            job
+            for job in self._ledger.jobs.values()
+            if job.id in self.unsure or (job.id in self.states and not self.states[job.id].ended)
+        ]
 
 
 def _point(point: Point, folder: Path, ledger: Ledger, asked: _Asked) -> tuple[PointStatus, list[dict[str, Any]]]:

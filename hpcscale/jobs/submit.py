@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from hpcscale.jobs import claims, quoting
 from hpcscale.jobs import ledger as ledgers
+from hpcscale.jobs.ledger import Job
 from hpcscale.jobs.render import SCRIPT, Rendered
 from hpcscale.jobs.schedulers import Unreachable, scheduler
 from hpcscale.jobs.schedulers.command import Refused
-from hpcscale.jobs.status import PointStatus
+from hpcscale.jobs.status import PointStatus, StudyStatus
 from hpcscale.spec.point import Point
 from hpcscale.spec.problems import InputError
 from hpcscale.spec.units import format_seconds
@@ -44,7 +45,11 @@ class Plan:
 
     chosen: list[PointStatus] = field(default_factory=list)
     left: list[tuple[PointStatus, str]] = field(default_factory=list)
-    queued_node_hours: float = 0.0  # of jobs that are queued or running already, at their time limits
+    live: list[Job] = field(default_factory=list)  # the study's jobs that are queued or running already
+
+    @property
+    def queued_node_hours(self) -> float:
+        return sum(job.node_hours for job in self.live)
 
     @property
     def points(self) -> list[Point]:
@@ -68,18 +73,16 @@ class Bill:
                 f"node{'' if self.most_nodes == 1 else 's'}, longest wall time {format_seconds(self.longest_seconds)}")  # fmt: skip
 
 
-def plan(statuses: Iterable[PointStatus], only: tuple[str, ...] = ()) -> Plan:
+def plan(found: StudyStatus, only: tuple[str, ...] = ()) -> Plan:
     """Which points to submit: with ``only`` those in one of these states, else new ones and those whose retry is due."""
     words = {word for name in only for word in ONLY[name]}
-    result = Plan()
-    for each in statuses:
+    result = Plan(live=found.live_jobs)
+    for each in found.points:
         reason = _why_not(each, words)
         if reason is None:
             result.chosen.append(each)
         else:
             result.left.append((each, reason))
-        if each.live:
-            result.queued_node_hours += node_hours(each.point) or 0.0
     return result
 
 
@@ -224,14 +227,13 @@ def _delay(retries: int) -> int:
 
 def _tails(plan: Plan, max_jobs: int) -> list[str]:
     """The last jobs of the lanes that are in use: the study's live jobs, the newest of them."""
-    live = [each for each, _ in plan.left if each.live]
-    pjm = [each for each in live if each.point.machine.scheduler == "pjm" and "_" not in each.job]
+    pjm = [job for job in plan.live if job.scheduler == "pjm" and "_" not in job.id]
     if pjm and max_jobs <= len(pjm):
         raise InputError(
             f"{len(pjm)} jobs of the study were submitted without --max-jobs and PJM lets none wait for those; "
             "wait until they have ended, or give a larger --max-jobs"
         )
-    return [each.job for each in live if each not in pjm]
+    return [job.id for job in plan.live if job not in pjm]
 
 
 def _in_lanes(

@@ -166,21 +166,19 @@ def _queue(machine: Machine, nodes: int, job: Job) -> tuple[Queue | None, str | 
     """The queue for such a job, or why no queue takes it."""
     if not machine.queues:
         return None, None
-    if job.queue is not None:
-        for queue in machine.queues:
-            if queue.name == job.queue:
-                refusal = queue.admits(nodes, job.time)
-                return (queue, None) if refusal is None else (None, _refused(nodes, job, [refusal]))
-        valid = ", ".join(queue.name for queue in machine.queues)
+    named = [queue for queue in machine.queues if queue.name == job.queue]
+    if job.queue is not None and not named:
+        valid = ", ".join(dict.fromkeys(queue.name for queue in machine.queues))
         return None, f"{machine.name} has no queue '{job.queue}'; valid: {valid}"
     refusals = []
-    for queue in machine.queues:
+    for queue in named or machine.queues:
+        asked_for = bool(named) or not queue.on_request
         refusal = queue.admits(nodes, job.time)
-        if refusal is None and not queue.on_request:
+        if refusal is None and asked_for:
             return queue, None
         if refusal is None:
             refusals.append(f"{queue.name} would, if job.queue names it")
-        elif not queue.on_request:
+        elif asked_for:
             refusals.append(refusal)
     return None, _refused(nodes, job, refusals)
 

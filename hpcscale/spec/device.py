@@ -32,6 +32,7 @@ class Device(Strict):
     name: str
     title: str = ""
     kind: Literal["gpu", "cpu"]
+    vendor: Literal["nvidia", "amd"] | None = None  # says how a container gets at it
     memory: Bytes | None = None
     memory_bandwidth: Bytes | None = None
     peak_tflops: dict[Precision, PositiveFloat] = Field(default_factory=dict)

@@ -45,7 +45,9 @@ class Environment(Strict):
     modules: tuple[str, ...] = ()
     venv: str | None = None
     archive: str | None = None
+    local_folder: str | None = None  # where the archive goes on each node; default: what the machine's profile says
     container: str | None = None
+    container_options: tuple[str, ...] = ()
     setup: str = ""
     variables: dict[str, str] = Field(default_factory=dict)
 
@@ -141,8 +143,9 @@ def _as_written(nested: dict[str, Any]) -> dict[str, Any]:
     if isinstance(nested.get("volumes"), str):
         nested["volumes"] = nested["volumes"].split(":") if ":" in nested["volumes"] else [nested["volumes"]]
     environment = nested.get("environment")
-    if isinstance(environment, dict) and isinstance(environment.get("modules"), str):
-        environment["modules"] = environment["modules"].split()
+    for key in ("modules", "container_options"):
+        if isinstance(environment, dict) and isinstance(environment.get(key), str):
+            environment[key] = environment[key].split()
     return nested
 
 

@@ -65,6 +65,8 @@ class Queue(Strict):
     on_request: bool = False  # only when job.queue names it
     debug: bool = False  # short and quickly served: hpcscale submit --smoke goes there
     allocation_unit: Positive = 1  # nodes are handed out in multiples of this
+    # Slurm: what asks for it where that is not --partition=<name> (a QOS, a constraint). May replace the machine's.
+    directives: dict[str, str | int | bool] = Field(default_factory=dict)
     verified: bool = True
     note: str = ""
 
@@ -76,6 +78,11 @@ class Queue(Strict):
         if seconds is not None and not self.time.min <= seconds <= self.time.max:
             return f"{self.name} takes {format_seconds(self.time.min)} to {format_seconds(self.time.max)}"
         return None
+
+    @property
+    def asked_with(self) -> dict[str, str | int | bool]:
+        """The Slurm options that send a job here."""
+        return dict(self.directives) or {"partition": self.name}
 
 
 class Resource(Strict):
@@ -98,20 +105,33 @@ class Resource(Strict):
 class Launch(Strict):
     """How ranks start. ``command`` is one shell line in Jinja; the training command follows it.
 
-    It may read ``ranks``, ``ranks_per_node``, ``nodes``, ``threads_per_rank`` and ``python``.
+    It may read ``ranks``, ``ranks_per_node``, ``nodes``, ``threads_per_rank``, ``python`` and ``exported`` (the names of
+    the variables that scripts export, for launchers that pass on only those that are named).
     """
 
     command: str
+    # How one process starts on each node, to unpack environment.archive: Jinja that may also read ``output``, a file name
+    # for what such a process prints. Slurm needs none. More than one a node does no harm where PLE_RANK_ON_NODE counts them.
+    on_each_node: str = ""
     communication: Communication = "auto"
     ranks_per_node: Positive | None = None  # default: one per device
     ranks_per_node_choices: tuple[Positive, ...] = ()
     threads_per_rank: Positive | None = None  # default: cores / ranks per node
 
 
+class LocalStorage(Strict):
+    """A folder that every node has for itself (a disk or memory). Plain variables of the job may stand in it."""
+
+    folder: str
+    emptied: bool = False  # the system removes what a job left there
+    note: str = ""
+
+
 class Slurm(Strict):
     """What only Slurm's template reads."""
 
     directives: dict[str, str | int | bool] = Field(default_factory=dict)
+    cpus_per_core: Positive = 1  # what --cpus-per-task counts: 2 where hardware threads are CPUs
     requeue: bool = True  # false where the site forbids it: a successor is submitted instead
     host_suffix: str = ""  # appended to the first node's name for the rendezvous (JSC: "i", InfiniBand)
 
@@ -119,8 +139,12 @@ class Slurm(Strict):
 class Pjm(Strict):
     """What only PJM's template reads."""
 
-    resource_unit: str
-    directives: tuple[str, ...] = ()  # whole option texts, as they follow #PJM
+    resource_unit: str | None = None
+    max_proc_per_node: bool = True  # False: ranks per node are said to mpiexec alone
+    local_storage: str | None = None  # the option without which the nodes' own folder is not there
+    container: str | None = None  # the option without which no container starts
+    # Whole option texts, as they follow #PJM. Jinja that may read what launch.command may.
+    directives: tuple[str, ...] = ()
 
 
 class Machine(Strict):
@@ -145,6 +169,8 @@ class Machine(Strict):
     slurm: Slurm = Slurm()
     pjm: Pjm | None = None
     tools: dict[str, str] = Field(default_factory=dict)
+    local_storage: LocalStorage | None = None
+    container: PlainName | None = "apptainer"  # what runs images: apptainer, singularity or nothing
     internet_on_compute_nodes: bool = True
     python: str = "python3"
 
@@ -161,6 +187,8 @@ class Machine(Strict):
             raise ValueError("a machine with scheduler pjm needs a 'pjm' section")
         if self.scheduler != "pjm" and any(resource.emit != "never" for resource in self.resources.values()):
             raise ValueError(f"only PJM's scripts can say resources; with {self.scheduler} write emit: never for each")
+        if self.scheduler != "slurm" and any(queue.directives for queue in self.queues):
+            raise ValueError(f"only Slurm's queues have directives; with {self.scheduler} a queue is asked for by name")
         if self.scheduler != "local" and not self.queues:
             raise ValueError("a machine with a scheduler needs at least one queue")
         return self

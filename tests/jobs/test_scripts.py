@@ -229,15 +229,6 @@ def test_a_job_key_that_the_scheduler_does_not_know_is_refused() -> None:
         scripts_of("30b_scaling", "fugaku*", reservation="x")
 
 
-@pytest.mark.parametrize("key", ["archive", "container"])
-def test_what_is_not_built_yet_is_refused_not_dropped(key: str) -> None:
-    from hpcscale.spec import locate, machine
-
-    local = machine.read(locate.find("local", "machines", "machine"))
-    with pytest.raises(InputError, match=f"environment.{key} is not written into scripts yet"):
-        Scripts(local, Settings.model_validate({"environment": {key: "x"}}))
-
-
 def test_missing_settings_of_all_machines_are_told_at_once() -> None:
     with pytest.raises(InputError) as caught:
         scripts_of("30b_scaling", own=SettingsFile())

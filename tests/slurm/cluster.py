@@ -211,7 +211,7 @@ class Cluster:
         names = f"{self.prefix}[0001-{self.nodes:04d}]"
         lines = [
             "ClusterName=hpcscale", f"SlurmctldHost={self.host}(127.0.0.1)", f"SlurmctldPort={self.controller_port}",
-            f"SlurmUser={user}", f"SlurmdUser={user}", "AuthType=auth/munge", f"AuthInfo=socket={at}/munge.sock",
+            f"SlurmUser={user}", f"SlurmdUser={user}", "AuthType=auth/munge", f"AuthInfo=socket={at}/munge.sock,cred_expire=3",
             "CredType=cred/munge", f"StateSaveLocation={at}/state", f"SlurmdSpoolDir={at}/spool/%n",
             f"SlurmctldPidFile={at}/slurmctld.pid", f"SlurmdPidFile={at}/slurmd-%n.pid", f"SlurmdLogFile={at}/slurmd-%n.log",
             f"SlurmctldLogFile={at}/slurmctld.log", "ProctrackType=proctrack/linuxproc", "TaskPlugin=task/none",

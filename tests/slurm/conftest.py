@@ -118,3 +118,4 @@ class Site:
 def site(tmp_path: Path, cluster: Cluster) -> Iterator[Site]:
     yield Site(tmp_path, cluster)
     cluster.run("scancel", "-u", "root", check=False)
+    cluster.wait_for(lambda: not cluster.run("squeue", "-h", check=False).strip())

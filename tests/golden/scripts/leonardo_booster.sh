@@ -1,0 +1,50 @@
+#!/bin/bash
+# sites: leonardo-booster-d4d8fa19
+# gpt-30b, dp 4 x tp 4 x pp 4 (ddp), 16 nodes, 64 ranks, sequence length 2048, batch 64 in micro batches of 1, bf16, activation checkpointing none
+# Written by hpcscale 0.1.0 for Leonardo Booster, CINECA. Submit it with: sbatch job.sh
+# What it runs is described in point.json beside it. All #SBATCH lines stand before the first command.
+#
+#SBATCH --job-name=sites-d4d8fa19
+#SBATCH --account="<account>"
+#SBATCH --partition=boost_usr_prod
+#SBATCH --nodes=16
+#SBATCH --ntasks-per-node=4
+#SBATCH --cpus-per-task=8
+#SBATCH --gres=gpu:4
+#SBATCH --exclusive
+#SBATCH --mem=0
+#SBATCH --time=00:30:00
+#SBATCH --output="/scratch/<account>/runs/sites/leonardo-booster-d4d8fa19/%j.log"
+#SBATCH --open-mode=append
+
+# Environment: the user's modules and Python, then what the machine needs.
+export NCCL_IB_HCA=mlx5
+export TORCH_NCCL_ASYNC_ERROR_HANDLING=1
+export CUDA_DEVICE_MAX_CONNECTIONS=1
+export HF_HUB_OFFLINE=1
+export HF_DATASETS_OFFLINE=1
+export TRANSFORMERS_OFFLINE=1
+export WANDB_MODE=offline
+export OMP_NUM_THREADS=8
+
+set -euo pipefail
+
+# One folder for each attempt: a requeued job has the same id and a higher restart count.
+point='/scratch/<account>/runs/sites/leonardo-booster-d4d8fa19'
+export HPCSCALE_ATTEMPT="$point/attempts/$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}"
+HPCSCALE_JOB_START="$(date +%s)"
+export HPCSCALE_JOB_START
+mkdir -p -- "$HPCSCALE_ATTEMPT"
+
+# Since Slurm 22.05 srun does not read SLURM_CPUS_PER_TASK.
+export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
+
+# The ranks meet at the first node of the job, on a port that follows from the job's id.
+MASTER_ADDR="$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)"
+export MASTER_ADDR
+export MASTER_PORT=$((10000 + SLURM_JOB_ID % 50000))
+
+cd -- "$point"
+srun --kill-on-bad-exit=1 --cpu-bind=none \
+  python3 -m hpcscale.train "$point/point.json" \
+  > "$HPCSCALE_ATTEMPT/output" 2>&1

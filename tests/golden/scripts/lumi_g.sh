@@ -1,0 +1,46 @@
+#!/bin/bash
+# sites: lumi-g-dd0cdbac
+# gpt-30b, dp 4 x tp 4 x pp 4 (ddp), 8 nodes, 64 ranks, sequence length 2048, batch 64 in micro batches of 1, bf16, activation checkpointing none
+# Written by hpcscale 0.1.0 for LUMI-G, CSC. Submit it with: sbatch job.sh
+# What it runs is described in point.json beside it. All #SBATCH lines stand before the first command.
+#
+#SBATCH --job-name=sites-dd0cdbac
+#SBATCH --account="<account>"
+#SBATCH --partition=standard-g
+#SBATCH --nodes=8
+#SBATCH --ntasks-per-node=8
+#SBATCH --cpus-per-task=7
+#SBATCH --gpus-per-node=8
+#SBATCH --mem=480G
+#SBATCH --time=00:30:00
+#SBATCH --output="/scratch/<account>/runs/sites/lumi-g-dd0cdbac/%j.log"
+#SBATCH --open-mode=append
+
+# Environment: the user's modules and Python, then what the machine needs.
+export NCCL_SOCKET_IFNAME=hsn0,hsn1,hsn2,hsn3
+export GLOO_SOCKET_IFNAME=hsn0
+export NCCL_NET_GDR_LEVEL=3
+export FI_CXI_DEFAULT_CQ_SIZE=131072
+export OMP_NUM_THREADS=6
+
+set -euo pipefail
+
+# One folder for each attempt: a requeued job has the same id and a higher restart count.
+point='/scratch/<account>/runs/sites/lumi-g-dd0cdbac'
+export HPCSCALE_ATTEMPT="$point/attempts/$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}"
+HPCSCALE_JOB_START="$(date +%s)"
+export HPCSCALE_JOB_START
+mkdir -p -- "$HPCSCALE_ATTEMPT"
+
+# Since Slurm 22.05 srun does not read SLURM_CPUS_PER_TASK.
+export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
+
+# The ranks meet at the first node of the job, on a port that follows from the job's id.
+MASTER_ADDR="$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)"
+export MASTER_ADDR
+export MASTER_PORT=$((10000 + SLURM_JOB_ID % 50000))
+
+cd -- "$point"
+srun --kill-on-bad-exit=1 --cpu-bind=mask_cpu:7e000000000000,7e00000000000000,7e0000,7e000000,7e,7e00,7e00000000,7e0000000000 \
+  python3 -m hpcscale.train "$point/point.json" \
+  > "$HPCSCALE_ATTEMPT/output" 2>&1
