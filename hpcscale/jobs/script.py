@@ -11,7 +11,7 @@ import jinja2
 import jinja2.sandbox
 
 from hpcscale import __version__
-from hpcscale.jobs import quoting
+from hpcscale.jobs import quoting, workload
 from hpcscale.spec import locate
 from hpcscale.spec.job import Job, Settings
 from hpcscale.spec.machine import Machine
@@ -97,13 +97,14 @@ class Scripts:
 
     def render(self, point: Point, folder: Path) -> str:
         """The text of job.sh for a point whose files lie in ``folder`` (an absolute path)."""
-        values = {**self._fixed, **_point_values(point, folder), **_requests(point.job, self.machine)}
+        started = workload.started(point)
+        values = {**self._fixed, **_point_values(point, folder), **_requests(point.job, self.machine), **started}
         values["chosen"] = _chosen_resources(point)
         python = quoting.shell(values["python"])
-        values["command"] = f'{python} -m hpcscale.train "$point/point.json"'
+        values["command"] = workload.command(point, python)
         try:
             values["environment"] = self._environment_of(point)
-            values["launch"] = self._launch_of(point, python)
+            values["launch"] = self._launch_of(point.nodes, started, python)
             return self._template.render(values)
         except (jinja2.TemplateError, ArithmeticError, TypeError, ValueError, RecursionError) as error:
             raise InputError(f"the script of {self.machine.name} cannot be written: {error}") from None
@@ -114,11 +115,14 @@ class Scripts:
             self._environments[threads] = self._before.render(self._fixed, threads_per_rank=threads).rstrip()
         return self._environments[threads]
 
-    def _launch_of(self, point: Point, python: str) -> str:
-        key = (point.ranks, min(point.ranks_per_node, point.ranks), point.nodes, point.threads_per_rank)
+    def files(self, point: Point, folder: Path) -> dict[str, str]:
+        """Further files of the point, by name: those that a foreign workload reads."""
+        return workload.files(point, folder, self.settings, self._environment) if point.workload.foreign else {}
+
+    def _launch_of(self, nodes: int, started: dict[str, int], python: str) -> str:
+        key = (nodes, *started.values())
         if key not in self._launches:
-            names = ("ranks", "ranks_per_node", "nodes", "threads_per_rank")
-            line = self._launch.render(dict(zip(names, key, strict=True)), python=python)
+            line = self._launch.render(started, nodes=nodes, python=python)
             self._launches[key] = " ".join(line.split())
         return self._launches[key]
 
@@ -141,9 +145,6 @@ def _point_values(point: Point, folder: Path) -> dict[str, Any]:
         "time": format_seconds(seconds) if seconds else None,
         "queue": point.queue,
         "nodes": point.nodes,
-        "ranks": point.ranks,
-        "ranks_per_node": min(point.ranks_per_node, point.ranks),
-        "threads_per_rank": point.threads_per_rank,
         "folder": text,
     }
 
@@ -198,10 +199,11 @@ def _chosen_resources(point: Point) -> list[str]:
 def summary(point: Point) -> str:
     """One line for people: model, layout, sizes."""
     layout = point.layout
+    program = "" if not point.workload.foreign else f"{quoting.comment(point.workload.name)}: "
     words = [f"{axis} {getattr(layout, axis)}" for axis in ("dp", "tp", "pp", "cp") if getattr(layout, axis) > 1]
     training = point.training
     return (
-        f"{quoting.comment(point.model.name)}, {' x '.join(words) or '1 rank'} ({layout.sharding}), "
+        f"{program}{quoting.comment(point.model.name)}, {' x '.join(words) or '1 rank'} ({layout.sharding}), "
         f"{point.nodes} node{'s' if point.nodes > 1 else ''}, {point.ranks} rank{'s' if point.ranks > 1 else ''}, "
         f"sequence length {training.sequence_length}, batch {training.global_batch_size} in micro batches of "
         f"{training.micro_batch_size}, {training.precision}, activation checkpointing {training.activation_checkpointing}"
@@ -221,4 +223,5 @@ def _templates() -> jinja2.Environment:
         autoescape=False,  # scripts are no HTML; every value passes one of the filters below
     )
     environment.filters.update(shell=quoting.shell, directive=quoting.directive, comment=quoting.comment)
+    environment.filters.update(workload.FILTERS)
     return environment
