@@ -342,7 +342,15 @@ def test_hpcscales_trainer_says_nothing_about_points_of_others(cli: Cli) -> None
     assert "this version's trainer" not in cli("render", "quickstart", *given).stdout
     done = cli("dryrun", "quickstart", *given)
     assert done.returncode == 2
-    assert "is run by mine" in done.stderr
+    assert "is run by mine; a dry run knows hpcscale's own trainer" in done.stderr
+
+
+def test_hpcscales_trainer_does_not_train_a_point_of_another_system() -> None:
+    from hpcscale.train.point_file import parse
+
+    document = one("30b_scaling", "juwels-*-dp4-*", "megatron-lm").point.document()
+    with pytest.raises(InputError, match="this point is run by megatron-lm, not by hpcscale's own trainer"):
+        parse(document, "point.json")
 
 
 def test_systems_stand_side_by_side_in_a_sweep(cli: Cli, write: Write) -> None:
