@@ -92,6 +92,11 @@ def _points(name: str, machines: tuple[str, ...], glob: str | None, sets: tuple[
     for each in expansion.skipped:
         click.echo(each, err=True)
     points = [each for each in expansion.points if glob is None or fnmatchcase(each.identity, glob)]
+    foreign = [each for each in points if each.workload.foreign]
+    if foreign:
+        raise InputError(
+            f"{foreign[0].identity} is run by {foreign[0].workload.name}; a dry run knows hpcscale's own trainer"
+        )
     if not points:
         why = (
             "no point is left: every one breaks a rule" if not expansion.points else f"no point's name matches '{glob}'"

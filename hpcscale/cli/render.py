@@ -52,9 +52,10 @@ def command(
         for each in rendering.points:
             click.echo(difference(each), nl=False)
     elif to_stdout:
-        for number, each in enumerate(rendering.points):
-            click.echo(("\n" if number else "") + f"==> {each.folder}/{SCRIPT} <==", err=True)
-            click.echo(each.script, nl=False)
+        shown = [(each.folder / name, text) for each in rendering.points for name, text in each.texts.items()]
+        for number, (path, text) in enumerate(pair for pair in shown if pair[0].name != DESCRIPTION):
+            click.echo(("\n" if number else "") + f"==> {path} <==", err=True)
+            click.echo(text, nl=False)
     else:
         orphans = rendering.orphans()
         rendering.write()
@@ -101,6 +102,8 @@ def _untrainable(rendering: Rendering) -> Counter[str]:
     counted: Counter[str] = Counter()
     for each in rendering.points:
         point = each.point
+        if point.workload.foreign:
+            continue  # another program runs it
         layout, training, cuda = point.layout, point.training, point.machine.device_facts.kind == "gpu"
         axes = (layout.tp > 1, layout.pp > 1, layout.cp > 1, layout.sharding, training.micro_batch_size == "auto")
         modes = (training.precision, training.activation_checkpointing, training.compile, point.communication, cuda)

@@ -45,7 +45,9 @@ def command(
         click.echo(f"not run here: {', '.join(elsewhere)} (hpcscale render writes their scripts)", err=True)
     rendering.write()
     failed = _run_all(rendering.points, rerun)
-    _report(asked, out, as_json)
+    _foreign(rendering.points)
+    if not all(each.point.workload.foreign for each in rendering.points):
+        _report(asked, out, as_json)
     if failed:
         sys.exit(FAILED)
 
@@ -94,8 +96,10 @@ def _run_all(points: list[Rendered], rerun: bool) -> int:
                     progress.update(task, completed=len(record.steps), now=_step(record.steps[-1]))
 
             status, attempt = local.run(each.folder, number, watch)
-            outcome = _outcome(status, attempt)
+            outcome = _outcome(status, attempt, each.point.workload.foreign)
             failed += outcome is not None
+            if each.point.workload.foreign:
+                progress.update(task, completed=each.point.protocol.steps, now="ended")
             if outcome:
                 progress.update(task, now="failed")
                 progress.console.print(f"{each.point.identity} failed: {outcome}", markup=False, soft_wrap=True)
@@ -110,8 +114,10 @@ def _step(step: dict[str, Any]) -> str:
     return f"step {step['step']}, {step.get('step_seconds', 0):.3g} s, loss {step.get('loss', 0):.4g}"
 
 
-def _outcome(status: int, attempt: Path) -> str | None:
-    """None if the attempt completed, else why not."""
+def _outcome(status: int, attempt: Path, foreign: bool) -> str | None:
+    """None if the attempt completed, else why not. A foreign workload writes no record: its exit status says it."""
+    if foreign and status == 0:
+        return None
     path = attempt / local.RECORD
     record = local.read(path) if path.exists() else None
     if record is not None and record.status == "completed":
@@ -119,6 +125,13 @@ def _outcome(status: int, attempt: Path) -> str | None:
     if record is not None and record.failure is not None:
         return f"{record.status} ({record.failure.get('evidence', '')}); see {attempt}"
     return f"job.sh ended with exit status {status}: {local.last_words(attempt)}; see {attempt}/output"
+
+
+def _foreign(points: list[Rendered]) -> None:
+    """Where the output of foreign workloads is: they write no records, so no table shows them yet."""
+    for each in points:
+        if each.point.workload.foreign:
+            click.echo(f"{each.point.workload.name} printed into {each.folder}/attempts/*/output", err=True)
 
 
 def _report(asked: study.Study, out: Path, as_json: bool) -> None:

@@ -56,7 +56,9 @@ def _shortened(asked: Study, request: Request, smallest: Point) -> Rendering:
     queue = _debug_queue(smallest)
     if queue is not None:
         sets.append(("job.queue", queue.name))
-    seconds = min(smallest.job_seconds or LONGEST_SECONDS, LONGEST_SECONDS, queue.time.max if queue else LONGEST_SECONDS)
+    seconds = min(
+        smallest.job_seconds or LONGEST_SECONDS, LONGEST_SECONDS, queue.time.max if queue else LONGEST_SECONDS
+    )
     sets.append(("job.time", format_seconds(max(seconds, queue.time.min if queue else 0))))
     named = replace(asked, file=asked.file.model_copy(update={"name": f"{asked.name}-smoke"}))
     # Two steps are another configuration with a hash of its own, so the point is found by what is before that.

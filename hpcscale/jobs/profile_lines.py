@@ -8,8 +8,6 @@ from hpcscale.spec.machine import Machine
 from hpcscale.spec.point import Point
 from hpcscale.spec.problems import InputError
 
-_NUMBERS = ("ranks", "ranks_per_node", "nodes", "threads_per_rank")
-
 
 class ProfileLines:
     """A profile's Jinja texts, compiled once; each is rendered once for all points of one size."""
@@ -23,9 +21,9 @@ class ProfileLines:
         self._on_each_node = self._compiled(machine.launch.on_each_node, "launch.on_each_node")
         self._rendered: dict[tuple[object, ...], str] = {}
 
-    def launch(self, point: Point, python: str) -> str:
-        """What stands before the training command."""
-        return self._line(self._launch, point, python)
+    def launch(self, point: Point, python: str, started: dict[str, int]) -> str:
+        """What stands before the training command. ``started``: what it starts, which may be one launcher a node."""
+        return self._line(self._launch, point, python, started=started)
 
     def on_each_node(self, point: Point, output: str) -> str:
         """What starts one process on each node of the job; ``output`` is a shell word that names its output's place."""
@@ -49,11 +47,21 @@ class ProfileLines:
         except jinja2.TemplateSyntaxError as error:
             raise InputError(f"{what} of {self._machine.name}, line {error.lineno}: {error.message}") from None
 
-    def _line(self, template: jinja2.Template, point: Point, python: str, output: str = "") -> str:
-        numbers = (point.ranks, min(point.ranks_per_node, point.ranks), point.nodes, point.threads_per_rank)
-        key = (template, *numbers, python, output)
+    def _line(
+        self,
+        template: jinja2.Template,
+        point: Point,
+        python: str,
+        output: str = "",
+        started: dict[str, int] | None = None,
+    ) -> str:
+        numbers = started or {
+            "ranks": point.ranks,
+            "ranks_per_node": min(point.ranks_per_node, point.ranks),
+            "threads_per_rank": point.threads_per_rank,
+        }
+        key = (template, point.nodes, *numbers.values(), python, output)
         if key not in self._rendered:
-            values = dict(zip(_NUMBERS, numbers, strict=True))
-            text = template.render(values, python=python, exported=self._exported, output=output)
+            text = template.render(numbers, nodes=point.nodes, python=python, exported=self._exported, output=output)
             self._rendered[key] = " ".join(text.split())
         return self._rendered[key]

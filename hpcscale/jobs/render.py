@@ -6,7 +6,7 @@ import difflib
 import os
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,12 @@ class Rendered:
     description: str
     script: str
     change: files.Change
+    extra: dict[str, str] = field(default_factory=dict)  # what a foreign workload reads
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """Every file by name, in the order of writing: a script never stands without what it runs."""
+        return {DESCRIPTION: self.description, **self.extra, SCRIPT: self.script}
 
     def write(self) -> None:
         """Write what differs."""
@@ -138,13 +144,12 @@ def personal_settings(
 
 
 def _rendered(point: Point, folder: Path, scripts: Scripts, fresh: bool) -> Rendered:
-    description, script = point.text(), scripts.render(point, folder)
-    change: files.Change = "new" if fresh else _compare(folder, description, script)
-    return Rendered(point, folder, description, script, change)
+    rendered = Rendered(point, folder, point.text(), scripts.render(point, folder), "new", scripts.files(point, folder))
+    return rendered if fresh else replace(rendered, change=_compare(folder, rendered.texts))
 
 
-def _compare(folder: Path, description: str, script: str) -> files.Change:
-    found = {files.compare(folder / DESCRIPTION, description), files.compare(folder / SCRIPT, script)}
+def _compare(folder: Path, texts: dict[str, str]) -> files.Change:
+    found = {files.compare(folder / name, text) for name, text in texts.items()}
     if found == {"new"}:
         return "new"
     return "same" if found == {"same"} else "changed"
@@ -153,8 +158,8 @@ def _compare(folder: Path, description: str, script: str) -> files.Change:
 def _write(rendered: Rendered) -> None:
     name = str(rendered.folder)
     os.makedirs(name, exist_ok=True)
-    # The description first: a script never stands without what it runs.
-    for file, content, mode in ((DESCRIPTION, rendered.description, 0o644), (SCRIPT, rendered.script, 0o755)):
+    for file, content in rendered.texts.items():
+        mode = 0o755 if file == SCRIPT else 0o644
         if rendered.change == "new" or files.compare(rendered.folder / file, content) != "same":
             files.replace(f"{name}/{file}", content, mode)
 
@@ -162,7 +167,7 @@ def _write(rendered: Rendered) -> None:
 def difference(rendered: Rendered) -> str:
     """A unified diff of what lies there against what would be written."""
     parts = []
-    for name, new in ((DESCRIPTION, rendered.description), (SCRIPT, rendered.script)):
+    for name, new in rendered.texts.items():
         path = rendered.folder / name
         old = path.read_text(encoding="utf-8") if path.is_file() else ""
         shown = str(path)

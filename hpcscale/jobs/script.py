@@ -12,7 +12,7 @@ import jinja2
 import jinja2.sandbox
 
 from hpcscale import __version__
-from hpcscale.jobs import python_environment, quoting
+from hpcscale.jobs import python_environment, quoting, workload
 from hpcscale.jobs.profile_lines import ProfileLines
 from hpcscale.spec import locate
 from hpcscale.spec.job import Job, Settings
@@ -90,16 +90,20 @@ class Scripts:
 
     def render(self, point: Point, folder: Path) -> str:
         """The text of job.sh for a point whose files lie in ``folder`` (an absolute path)."""
-        values = {**self._fixed, **_point_values(point, folder), **_requests(point.job, self.machine, point.queue)}
+        started = workload.started(point)
+        requests = _requests(point.job, self.machine, point.queue)
+        values = {**self._fixed, **_point_values(point, folder), **requests, **started}
         values["chosen"] = _chosen_resources(point)
         outside = quoting.shell(self._python.python)
         inside = self._python.prefix(point) + outside
         try:
             values["environment"] = self._environment_of(point, folder)
-            values["launch"] = self._lines.launch(point, inside)
+            values["launch"] = self._lines.launch(point, inside, started)
             # a launcher that is Python itself runs in the container, and so does what it starts
-            python = outside if inside in values["launch"] else inside
-            values["command"] = f'{python} -m hpcscale.train "$point/point.json"'
+            contained = inside not in values["launch"]
+            values["command"] = workload.command(point, inside if contained else outside)
+            if point.workload.foreign and contained:
+                values["command"] = self._python.prefix(point) + values["command"]
             values["site_directives"] = [*self._python.directives, *self._lines.directives(point)]
             return self._template.render(values)
         except (jinja2.TemplateError, ArithmeticError, TypeError, ValueError, RecursionError) as error:
@@ -113,6 +117,10 @@ class Scripts:
         if threads not in self._environments:
             self._environments[threads] = self._before.render(self._fixed, threads_per_rank=threads).rstrip()
         return self._environments[threads]
+
+    def files(self, point: Point, folder: Path) -> dict[str, str]:
+        """Further files of the point, by name: those that a foreign workload reads."""
+        return workload.files(point, folder, self.settings, self._environment) if point.workload.foreign else {}
 
 
 def _point_values(point: Point, folder: Path) -> dict[str, Any]:
@@ -133,9 +141,6 @@ def _point_values(point: Point, folder: Path) -> dict[str, Any]:
         "time": format_seconds(seconds) if seconds else None,
         "queue": point.queue,
         "nodes": point.nodes,
-        "ranks": point.ranks,
-        "ranks_per_node": min(point.ranks_per_node, point.ranks),
-        "threads_per_rank": point.threads_per_rank,
         "folder": text,
         "retries": point.job.retries,
         "notice_seconds": _notice_seconds(seconds),
@@ -213,10 +218,11 @@ def _chosen_resources(point: Point) -> list[str]:
 def summary(point: Point) -> str:
     """One line for people: model, layout, sizes."""
     layout = point.layout
+    program = "" if not point.workload.foreign else f"{quoting.comment(point.workload.name)}: "
     words = [f"{axis} {getattr(layout, axis)}" for axis in ("dp", "tp", "pp", "cp") if getattr(layout, axis) > 1]
     training = point.training
     return (
-        f"{quoting.comment(point.model.name)}, {' x '.join(words) or '1 rank'} ({layout.sharding}), "
+        f"{program}{quoting.comment(point.model.name)}, {' x '.join(words) or '1 rank'} ({layout.sharding}), "
         f"{point.nodes} node{'s' if point.nodes > 1 else ''}, {point.ranks} rank{'s' if point.ranks > 1 else ''}, "
         f"sequence length {training.sequence_length}, batch {training.global_batch_size} in micro batches of "
         f"{training.micro_batch_size}, {training.precision}, activation checkpointing {training.activation_checkpointing}"
@@ -236,4 +242,5 @@ def _templates() -> jinja2.Environment:
         autoescape=False,  # scripts are no HTML; every value passes one of the filters below
     )
     environment.filters.update(shell=quoting.shell, directive=quoting.directive, comment=quoting.comment)
+    environment.filters.update(workload.FILTERS)
     return environment

@@ -126,7 +126,6 @@ class _Asked:
             self.states |= answer.states
             self.notes += answer.notes
 
-
     def live(self) -> list[Job]:
         """Jobs that are queued or running, or may be."""
         return [
@@ -240,7 +239,7 @@ def _end(state: JobState, own: Progress | None, point: Point) -> tuple[str, str]
     if state.killed:
         return "oom", f"scheduler: {said}, killed (137): out of memory unless somebody killed it"
     if state.word == "completed":
-        if getattr(getattr(point, "workload", None), "foreign", False):
+        if point.workload.foreign:
             return "completed", ""
         return "failed", "the job ended well, but the trainer recorded nothing" if own is None else "the record stops"
     code = f", exit code {state.exit_code}" if state.exit_code else ""

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from hpcscale.spec import keys, rules
+from hpcscale.spec import keys, rules, workload
 from hpcscale.spec.assignment import Assignment, Sections, Skipped
 from hpcscale.spec.derive import Resolver, resolve_model
 from hpcscale.spec.job import Job
@@ -22,6 +22,7 @@ from hpcscale.spec.problems import InputError
 from hpcscale.spec.study import Study
 from hpcscale.spec.typed import problems_of
 from hpcscale.spec.units import format_seconds
+from hpcscale.spec.workload import Workload
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
 _LONGEST_SLUG = 120
@@ -40,6 +41,7 @@ class Assembler:
         study, machine = self.study, self.machine
         values = self._with_derived(assignment)
         model = self._model(assignment, values)
+        program = self._workload(assignment, values)
         parts = self._parts(assignment, values)
         layout, training, job, protocol = parts["layout"], parts["training"], parts["job"], parts["protocol"]
         ranks_per_node = Resolver(values, self.sections, machine, {}).ranks_per_node()
@@ -49,6 +51,7 @@ class Assembler:
             *rules.layout_violations(model, layout, training),
             *rules.machine_violations(machine, training, layout.ranks, nodes, ranks_per_node, resources),
             *_shape_violations(job, nodes),
+            *workload.violations(program, machine, model, layout, training, nodes),
         ]
         queue, reason = _queue(machine, nodes, job)
         if reason and nodes <= machine.nodes:
@@ -69,13 +72,13 @@ class Assembler:
             found.append(f"job.time is not set: {given}")
         warnings = tuple(found)
         for repeat in range(1, protocol.repeats + 1):
-            hashed = hash_of(machine, model, layout, training, parts["data"], protocol, resources, repeat)
+            hashed = hash_of(machine, model, layout, training, parts["data"], protocol, resources, repeat, program)
             name = slug if repeat == 1 else f"{slug}-r{repeat}"
             yield Point(
                 study=study.name, identity=f"{name}-{hashed}", hash=hashed, scaling=study.file.scaling,
                 machine=machine, model=model, layout=layout, training=training, data=parts["data"], protocol=protocol,
                 job=job, resources=resources, repeat=repeat, nodes=nodes, ranks_per_node=ranks_per_node, queue=queue,
-                peak_tflops=peak, warnings=warnings,
+                peak_tflops=peak, warnings=warnings, workload=program,
             )  # fmt: skip
 
     def _with_derived(self, assignment: Assignment) -> dict[Key, Any]:
@@ -96,6 +99,21 @@ class Assembler:
         if ("model",) in assignment.values:
             location = assignment.location
         return resolve_model(values, self.sections, self.study.document, location)
+
+    def _workload(self, assignment: Assignment, values: dict[Key, Any]) -> Workload:
+        base = values.get(("workload",), self.sections["workload"])
+        changes = {key[1:]: value for key, value in values.items() if key[0] == "workload" and len(key) > 1}
+        swept = ("workload",) in values or changes
+        places = [("machines", assignment.machine, "workload"), ("workload",)]
+        known = self.study.document.places
+        location = assignment.location if swept else next((each for each in places if each in known), ())
+        try:
+            return workload.resolve(base, changes)
+        except ValidationError as error:
+            found = problems_of(error, Workload, self.study.document)
+        except InputError as error:
+            found = error.problems
+        raise InputError([self.study.problem(location, each.message) for each in found])
 
     def _parts(self, assignment: Assignment, values: dict[Key, Any]) -> dict[str, Any]:
         changed = {key[0] for key in values}
@@ -150,7 +168,10 @@ class Assembler:
         for key in self.varying:
             value = values.get(key)
             if value is None:
-                value = self.sections["model"] if key == ("model",) else _section_value(self.sections, key)
+                whole = key in (("model",), ("workload",))
+                value = self.sections[key[0]] if whole else _section_value(self.sections, key)
+            if value is None and key == ("workload",):
+                value = workload.OWN
             if value is not None:
                 words.append(_word(key, value))
         return _UNSAFE.sub("-", "-".join(words))[:_LONGEST_SLUG].strip("-.") or self.machine.name
@@ -245,6 +266,8 @@ def _word_of(name: str, value: Any) -> str:
 def _word(key: Key, value: Any) -> str:
     if key == ("model",):
         return value if isinstance(value, str) else str(value.get("name") or value.get("base") or "model")
+    if key == ("workload",):
+        return str(workload.as_mapping(value).get("name", "workload"))
     try:
         return _word_of(keys.short(key), value)
     except TypeError:

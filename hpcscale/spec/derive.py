@@ -12,6 +12,7 @@ from hpcscale.spec.keys import Key
 from hpcscale.spec.machine import Machine
 from hpcscale.spec.model import Model
 from hpcscale.spec.problems import InputError, Problem
+from hpcscale.spec.workload import OWN, as_mapping
 from hpcscale.spec.yaml12 import Document, Location
 
 Derive = Mapping[str, tuple[Any, Location]]
@@ -121,6 +122,9 @@ class Resolver:
     def _from_sections(self, key: Key, name: str) -> Any:
         if key == ("model",):
             return self._model().name
+        if key[0] == "workload":
+            said = as_mapping(self.values.get(("workload",), self.sections["workload"]) or OWN)
+            return said["name"] if key == ("workload",) else said.get(key[1])
         if key[0] == "resources":
             default = self.machine.resources[key[1]].default
             return self.sections["resources"].get(key[1], default)

@@ -18,7 +18,7 @@ from hpcscale.spec.study import MachineEntry, Study
 from hpcscale.spec.sweep import Sweeps
 
 # The order of a slug's words; keys that are not here follow in the order of the study.
-_FIRST: list[Key] = [("model",), *(("layout", name) for name in ("dp", "tp", "pp", "cp", "sharding"))]
+_FIRST: list[Key] = [("workload",), ("model",), *(("layout", name) for name in ("dp", "tp", "pp", "cp", "sharding"))]
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,8 @@ def _sections(study: Study, machine: str) -> Sections:
     result: Sections = {
         name: {**(data.get(name) or {}), **(own.get(name) or {})} for name in (*keys.SECTIONS, "resources")
     }
-    result["model"] = own.get("model") or data.get("model")
+    for name in ("model", "workload"):
+        result[name] = own.get(name) or data.get(name)
     return result
 
 
@@ -146,9 +147,10 @@ def _varying(assignments: list[Assignment], sections: dict[str, Sections]) -> li
     for key, values in distinct.items():
         if absent[key] < len(assignments):
             values.add("")
-    bases = {_written(section["model"]) for section in sections.values()}
-    if len(bases) > 1:
-        distinct.setdefault(("model",), set()).update(bases)
+    for name in ("model", "workload"):
+        bases = {_written(section[name]) for section in sections.values()}
+        if len(bases) > 1:
+            distinct.setdefault((name,), set()).update(bases)
     for name in ("tp", "pp", "cp", "dp"):
         found = {_written(section["layout"].get(name, 1)) for section in sections.values()}
         if len(found) > 1:

@@ -52,6 +52,15 @@ class Environment(Strict):
     variables: dict[str, str] = Field(default_factory=dict)
 
 
+class WorkloadPlaces(Strict):
+    """Where one foreign system and what it reads lie on one machine."""
+
+    path: str | None = None
+    data: str | None = None
+    tokenizer: str | None = None
+    weights: str | None = None
+
+
 class Settings(Strict):
     """What differs per person on one machine. A machine ignores what it does not use."""
 
@@ -61,6 +70,7 @@ class Settings(Strict):
     volumes: tuple[str, ...] = ()
     environment: Environment = Environment()
     python: str | None = None
+    workloads: dict[str, WorkloadPlaces] = Field(default_factory=dict)
 
 
 class SettingsFile(Strict):

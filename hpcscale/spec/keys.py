@@ -14,6 +14,7 @@ from hpcscale.spec.layout import Data, Layout, Protocol, Training
 from hpcscale.spec.model import Model
 from hpcscale.spec.problems import suggestion
 from hpcscale.spec.typed import partial, problems_of
+from hpcscale.spec.workload import Workload, as_mapping
 from hpcscale.spec.yaml12 import Document
 
 Key = tuple[str, ...]
@@ -62,19 +63,28 @@ def _short_names() -> dict[str, Key]:
 
 def valid_names(resources: Iterable[str]) -> list[str]:
     """Every spelling that :func:`resolve` understands, for suggestions."""
-    return ["model", *_short_names(), *ALIASES, *resources]
+    return [
+        "model",
+        "workload",
+        *(f"workload.{name}" for name in Workload.model_fields),
+        *_short_names(),
+        *ALIASES,
+        *resources,
+    ]
 
 
 def resolve(name: str, resources: Iterable[str] = ()) -> Key:
     """The key that ``name`` means. Raises ValueError with a sentence for an unknown or a computed one."""
     if name in ALIASES:
         return ALIASES[name]
-    if name == "model":
-        return ("model",)
+    if name in ("model", "workload"):
+        return (name,)
     if name in resources:
         return ("resources", name)
     if name in _short_names():
         return _short_names()[name]
+    if name.startswith("workload.arguments."):
+        return ("workload", "arguments", name.removeprefix("workload.arguments."))  # whose own names may have dots
     parts = tuple(name.split("."))
     if len(parts) > 1 and _exists(parts, resources):
         return parts
@@ -89,6 +99,8 @@ def _exists(parts: Key, resources: Iterable[str]) -> bool:
         return len(parts) == 2 and field in (*MODEL_KEYS, "base")
     if section == "resources":
         return len(parts) == 2 and (field in resources or field == "ranks_per_node")
+    if section == "workload":
+        return len(parts) == 2 and field in Workload.model_fields
     kind = SECTIONS.get(section)
     if kind is None or field not in kind.model_fields:
         return False
@@ -128,6 +140,8 @@ def _check(key: Key, value: Any) -> str | None:
         return "repeats is no axis: each repeat of a point is a run of its own; write it under protocol"
     if section == "resources" and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
         return f"{key[-1]} is {value!r}; it must be a whole number"
+    if section == "workload":
+        return _check_workload(rest, value)
     if section not in PARTS:
         return None  # models and resources are checked whole, where the point is built
     data: Any = value
@@ -137,4 +151,16 @@ def _check(key: Key, value: Any) -> str | None:
         PARTS[section].model_validate(data)
     except ValidationError as error:
         return problems_of(error, PARTS[section], Document(data, ""))[0].message
+    return None
+
+
+def _check_workload(rest: Key, value: Any) -> str | None:
+    data: Any = value
+    for part in reversed(rest):
+        data = {part: data}
+    data = {"name": "any", **data} if rest else as_mapping(data)
+    try:
+        Workload.model_validate(data)
+    except ValidationError as error:
+        return problems_of(error, Workload, Document(data, "workload"))[0].message
     return None

@@ -117,6 +117,7 @@ class Launch(Strict):
     ranks_per_node: Positive | None = None  # default: one per device
     ranks_per_node_choices: tuple[Positive, ...] = ()
     threads_per_rank: Positive | None = None  # default: cores / ranks per node
+    torchrun: str = ""  # what starts a node's ranks of a workload that uses torchrun; default: torch's own
 
 
 class LocalStorage(Strict):

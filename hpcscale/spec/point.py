@@ -14,6 +14,7 @@ from hpcscale.spec.layout import Data, Layout, Protocol, Training
 from hpcscale.spec.machine import Machine, Queue
 from hpcscale.spec.model import Model
 from hpcscale.spec.typed import Strict
+from hpcscale.spec.workload import HPCSCALE, Workload
 
 SCHEMA = 1
 
@@ -40,6 +41,7 @@ class Point:
     queue: Queue | None
     peak_tflops: float | None  # of one device, dense, at this precision and these resources
     warnings: tuple[str, ...] = field(default=())
+    workload: Workload = HPCSCALE
 
     @property
     def ranks(self) -> int:
@@ -100,6 +102,8 @@ class Point:
         parts = ("model", self.model), ("layout", self.layout), ("training", self.training), ("data", self.data)
         # pyright does not see the hash that pydantic gives frozen models
         lines += [f'  "{key}": {_written(value)}' for key, value in (*parts, ("protocol", self.protocol))]  # pyright: ignore[reportArgumentType]
+        if self.workload.foreign:
+            lines.append(f'  "workload": {_said(self.workload)}')
         return "{\n" + ",\n".join(lines) + "\n}\n"
 
     def document(self) -> dict[str, Any]:
@@ -117,6 +121,11 @@ def _written(value: Strict) -> str:
     return value.model_dump_json()
 
 
+def _said(workload: Workload) -> str:
+    """What a study says of its workload; where its code lies is not in it."""
+    return json.dumps(workload.model_dump(mode="json", exclude_defaults=True), ensure_ascii=False)
+
+
 @lru_cache(maxsize=4096)
 def _varied(value: Strict) -> str:
     return value.model_dump_json(exclude_defaults=True)
@@ -131,6 +140,7 @@ def hash_of(
     protocol: Protocol,
     resources: Mapping[str, int],
     repeat: int,
+    workload: Workload = HPCSCALE,
 ) -> str:
     """8 hex digits over what is run and measured.
 
@@ -140,4 +150,6 @@ def hash_of(
     parts = [machine.name, repr(sorted(resources.items())), str(repeat)]
     parts += [_varied(each) for each in (model, layout, training, data)]  # pyright: ignore[reportArgumentType]
     parts.append(f"{protocol.warmup_steps}+{protocol.measured_steps}")
+    if workload.foreign:
+        parts.append(_said(workload))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]

@@ -12,6 +12,7 @@ from hpcscale.spec import keys, locate
 from hpcscale.spec.layout import Data, Protocol
 from hpcscale.spec.problems import InputError, Problem
 from hpcscale.spec.typed import Strict, validate
+from hpcscale.spec.workload import WorkloadKey
 from hpcscale.spec.yaml12 import Document, Location, load
 
 LayoutPart = keys.PARTS["layout"]
@@ -58,6 +59,7 @@ class MachineEntry(Strict):
     job: JobPart | None = None  # type: ignore[valid-type]
     protocol: Protocol | None = None
     data: Data | None = None
+    workload: WorkloadKey | None = None
     resources: dict[str, int] = Field(default_factory=dict)
     derive: dict[str, str | int | float] = Field(default_factory=dict)
     sweep: Sweeps = Field(default_factory=list)
@@ -75,6 +77,7 @@ class StudyFile(Strict):
     job: JobPart | None = None  # type: ignore[valid-type]
     data: Data | None = None
     protocol: Protocol | None = None
+    workload: WorkloadKey | None = None  # whose program runs; empty: hpcscale's own trainer
     scaling: Literal["strong", "weak", "none"] = "none"
     machines: dict[str, MachineEntry | None] = Field(min_length=1)
     derive: dict[str, str | int | float] = Field(default_factory=dict)

@@ -71,6 +71,9 @@ def parse(document: Any, source: str) -> Work:
     """The work of a document; ``source`` names it in errors."""
     if not isinstance(document, dict):
         raise InputError(f"{source}: a point is a JSON object, as hpcscale writes it")
+    if "workload" in document:
+        name = document["workload"].get("name") if isinstance(document["workload"], dict) else document["workload"]
+        raise InputError(f"{source}: this point is run by {name}, not by hpcscale's own trainer; run its job.sh")
     return Work(
         document,
         _part(source, document, "model", Model),

@@ -12,6 +12,8 @@
 #SBATCH --cpus-per-task=72
 #SBATCH --gres=gpu:4
 #SBATCH --time=00:30:00
+#SBATCH --no-requeue
+#SBATCH --signal=USR2@120
 #SBATCH --output="/scratch/<account>/runs/sites/jupiter-ecafb26a/%j.log"
 #SBATCH --open-mode=append
 
@@ -34,6 +36,13 @@ HPCSCALE_JOB_START="$(date +%s)"
 export HPCSCALE_JOB_START
 mkdir -p -- "$HPCSCALE_ATTEMPT"
 
+# How often this point has begun again by itself: as this job, or as one of those before it.
+retry=$((${HPCSCALE_RETRY:-0} + ${SLURM_RESTART_COUNT:-0}))
+if [ "$retry" -gt 3 ]; then
+  echo "hpcscale: given up after 3 retries; hpcscale submit begins a new job" >&2
+  exit 1
+fi
+
 # Since Slurm 22.05 srun does not read SLURM_CPUS_PER_TASK.
 export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
 
@@ -43,6 +52,16 @@ export MASTER_ADDR
 export MASTER_PORT=$((10000 + SLURM_JOB_ID % 50000))
 
 cd -- "$point"
+status=0
 srun --kill-on-bad-exit=1 --cpu-bind=sockets \
   python3 -m hpcscale.train "$point/point.json" \
-  > "$HPCSCALE_ATTEMPT/output" 2>&1
+  > "$HPCSCALE_ATTEMPT/output" 2>&1 || status=$?
+
+# The ranks leave this file when they stopped early (time limit, preemption) and the point can go on: at most 3 times.
+if [ -e "$HPCSCALE_ATTEMPT/requeue" ] && [ "$retry" -lt 3 ]; then
+  # This site requeues no jobs, so a successor goes on; each one waits twice as long as the one before.
+  job="$(HPCSCALE_RETRY=$((retry + 1)) sbatch --parsable --comment=hpcscale/jupiter-ecafb26a \
+    --begin=now+$((60 << retry)) "$point/job.sh")"
+  printf '{"kind": "submitted", "point": "jupiter-ecafb26a", "hash": "ecafb26a", "job": "%s", "after": "%s", "time": %s}\n' "${job%%;*}" "$SLURM_JOB_ID" "$(date +%s)" >> "$point/../ledger.jsonl"
+fi
+exit "$status"

@@ -13,6 +13,8 @@
 #SBATCH --gpus-per-node=8
 #SBATCH --mem=480G
 #SBATCH --time=00:30:00
+#SBATCH --requeue
+#SBATCH --signal=USR2@120
 #SBATCH --output="/scratch/<account>/runs/sites/lumi-g-dd0cdbac/%j.log"
 #SBATCH --open-mode=append
 
@@ -32,6 +34,13 @@ HPCSCALE_JOB_START="$(date +%s)"
 export HPCSCALE_JOB_START
 mkdir -p -- "$HPCSCALE_ATTEMPT"
 
+# How often this point has begun again by itself: as this job, or as one of those before it.
+retry=$((${HPCSCALE_RETRY:-0} + ${SLURM_RESTART_COUNT:-0}))
+if [ "$retry" -gt 3 ]; then
+  echo "hpcscale: given up after 3 retries; hpcscale submit begins a new job" >&2
+  exit 1
+fi
+
 # Since Slurm 22.05 srun does not read SLURM_CPUS_PER_TASK.
 export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
 
@@ -41,6 +50,13 @@ export MASTER_ADDR
 export MASTER_PORT=$((10000 + SLURM_JOB_ID % 50000))
 
 cd -- "$point"
+status=0
 srun --kill-on-bad-exit=1 --cpu-bind=mask_cpu:7e000000000000,7e00000000000000,7e0000,7e000000,7e,7e00,7e00000000,7e0000000000 \
   python3 -m hpcscale.train "$point/point.json" \
-  > "$HPCSCALE_ATTEMPT/output" 2>&1
+  > "$HPCSCALE_ATTEMPT/output" 2>&1 || status=$?
+
+# The ranks leave this file when they stopped early (time limit, preemption) and the point can go on: at most 3 times.
+if [ -e "$HPCSCALE_ATTEMPT/requeue" ] && [ "$retry" -lt 3 ]; then
+  scontrol requeue "$SLURM_JOB_ID" || echo "hpcscale: not requeued; hpcscale submit goes on" >&2
+fi
+exit "$status"

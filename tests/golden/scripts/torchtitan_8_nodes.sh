@@ -53,6 +53,6 @@ srun --kill-on-bad-exit=1 \
 
 # The ranks leave this file when they stopped early (time limit, preemption) and the point can go on: at most 3 times.
 if [ -e "$HPCSCALE_ATTEMPT/requeue" ] && [ "$retry" -lt 3 ]; then
-  scontrol requeue "$SLURM_JOB_ID"
+  scontrol requeue "$SLURM_JOB_ID" || echo "hpcscale: not requeued; hpcscale submit goes on" >&2
 fi
 exit "$status"

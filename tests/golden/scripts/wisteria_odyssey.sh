@@ -24,11 +24,23 @@ set -euo pipefail
 
 # One folder for each attempt.
 point='/scratch/<account>/runs/sites/wisteria-odyssey-0032d3d4'
-export HPCSCALE_ATTEMPT="$point/attempts/${PJM_SUBJOBID:-$PJM_JOBID}.0"
+try=0 # the system runs a job again, under the same id, when it lost a node
+while [ -e "$point/attempts/${PJM_SUBJOBID:-$PJM_JOBID}.$try" ]; do try=$((try + 1)); done
+export HPCSCALE_ATTEMPT="$point/attempts/${PJM_SUBJOBID:-$PJM_JOBID}.$try"
 HPCSCALE_JOB_START="$(date +%s)"
 export HPCSCALE_JOB_START
 mkdir -p -- "$HPCSCALE_ATTEMPT"
 
 cd -- "$point"
+status=0
 mpiexec -n 64 -of "$HPCSCALE_ATTEMPT/output" \
-  python3 -m hpcscale.train "$point/point.json"
+  python3 -m hpcscale.train "$point/point.json" || status=$?
+
+# The ranks leave this file when they stopped early (time limit) and the point can go on: at most 3 times.
+retry="${HPCSCALE_RETRY:-0}"
+if [ -e "$HPCSCALE_ATTEMPT/requeue" ] && [ "$retry" -lt 3 ] && command -v pjsub > /dev/null; then
+  answer="$(pjsub -x "HPCSCALE_RETRY=$((retry + 1))" --comment hpcscale/wisteria-odyssey-0032d3d4 "$point/job.sh")"
+  job="$(printf '%s' "$answer" | sed -n 's/.*Job \([0-9_]*\) submitted.*/\1/p')"
+  printf '{"kind": "submitted", "point": "wisteria-odyssey-0032d3d4", "hash": "0032d3d4", "job": "%s", "after": "%s", "time": %s}\n' "$job" "$PJM_JOBID" "$(date +%s)" >> "$point/../ledger.jsonl"
+fi
+exit "$status"

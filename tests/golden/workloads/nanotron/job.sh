@@ -1,0 +1,59 @@
+#!/bin/bash
+# nanotron_llama2_7b: dp4-ba719971
+# nanotron: llama2-7b, dp 4 x tp 4 (ddp), 4 nodes, 16 ranks, sequence length 4096, batch 128 in micro batches of 2, bf16, activation checkpointing none
+# Written by hpcscale 0.1.0 for A100 cluster of the nanotron and NeMo tables, 4 GPUs a node. Submit it with: sbatch job.sh
+# What it runs is described in point.json beside it. All #SBATCH lines stand before the first command.
+#
+#SBATCH --job-name=nanotron_llama2_7b-ba719971
+#SBATCH --account="<account>"
+#SBATCH --partition=gpu
+#SBATCH --nodes=4
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=64
+#SBATCH --gpus-per-node=4
+#SBATCH --exclusive
+#SBATCH --mem=0
+#SBATCH --time=00:30:00
+#SBATCH --requeue
+#SBATCH --signal=USR2@120
+#SBATCH --output="/scratch/<account>/runs/nanotron_llama2_7b/dp4-ba719971/%j.log"
+#SBATCH --open-mode=append
+
+# Environment: the user's modules and Python, then what the machine needs.
+export OMP_NUM_THREADS=16
+
+set -euo pipefail
+
+# One folder for each attempt: a requeued job has the same id and a higher restart count.
+point='/scratch/<account>/runs/nanotron_llama2_7b/dp4-ba719971'
+export HPCSCALE_ATTEMPT="$point/attempts/$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}"
+HPCSCALE_JOB_START="$(date +%s)"
+export HPCSCALE_JOB_START
+mkdir -p -- "$HPCSCALE_ATTEMPT"
+
+# How often this point has begun again by itself: as this job, or as one of those before it.
+retry=$((${HPCSCALE_RETRY:-0} + ${SLURM_RESTART_COUNT:-0}))
+if [ "$retry" -gt 3 ]; then
+  echo "hpcscale: given up after 3 retries; hpcscale submit begins a new job" >&2
+  exit 1
+fi
+
+# Since Slurm 22.05 srun does not read SLURM_CPUS_PER_TASK.
+export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
+
+# The ranks meet at the first node of the job, on a port that follows from the job's id.
+MASTER_ADDR="$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)"
+export MASTER_ADDR
+export MASTER_PORT=$((10000 + SLURM_JOB_ID % 50000))
+
+cd -- "$point"
+status=0
+srun --kill-on-bad-exit=1 \
+  bash "$point/workload.sh" \
+  > "$HPCSCALE_ATTEMPT/output" 2>&1 || status=$?
+
+# The ranks leave this file when they stopped early (time limit, preemption) and the point can go on: at most 3 times.
+if [ -e "$HPCSCALE_ATTEMPT/requeue" ] && [ "$retry" -lt 3 ]; then
+  scontrol requeue "$SLURM_JOB_ID" || echo "hpcscale: not requeued; hpcscale submit goes on" >&2
+fi
+exit "$status"
