@@ -1,0 +1,105 @@
+"""Processes by their ids: who descends from whom, whether one still is the same, and ending them all."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER, linux/prctl.h
+
+
+def start_time(pid: int) -> str | None:
+    """When the kernel started the process: with the id it names a process for good. None for one that is gone."""
+    fields = stat(pid)
+    return fields[19] if fields and fields[0] not in ("Z", "X") else None
+
+
+def stat(pid: int) -> list[str] | None:
+    """The fields of /proc/PID/stat after the command: state, parent, …"""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            text = file.read()
+    except OSError:
+        return None
+    return text[text.rindex(")") + 2 :].split()
+
+
+def alive(process: dict | None) -> bool:
+    return bool(process) and start_time(process["pid"]) == process["start"]
+
+
+def this() -> dict:
+    return {"pid": os.getpid(), "start": start_time(os.getpid())}
+
+
+def adopt_orphans() -> None:
+    """Makes this process the parent of descendants whose own parent ends, so that none can leave the tree."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes below ``pid``, parents first; zombies are left out."""
+    children: dict[int, list[int]] = {}
+    gone = set()
+    for name in os.listdir("/proc"):
+        fields = stat(int(name)) if name.isdigit() else None
+        if fields:
+            children.setdefault(int(fields[1]), []).append(int(name))
+            if fields[0] in ("Z", "X"):
+                gone.add(int(name))
+    found: list[int] = []
+    queue = [pid]
+    while queue:
+        below = children.get(queue.pop(0), [])
+        found += below
+        queue += below
+    return [process for process in found if process not in gone]
+
+
+def send(pids: list[int], number: int) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass
+
+
+def kill_below(pid: int) -> None:
+    """SIGKILL to everything below ``pid`` until nothing is left."""
+    for _ in range(200):
+        below = descendants(pid)
+        if not below:
+            return
+        send(below, signal.SIGKILL)
+        if pid == os.getpid():
+            reap()
+        time.sleep(0.002)
+
+
+def reap() -> None:
+    """Takes note of children that have ended."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
+def with_variables(**wanted: str) -> list[int]:
+    """This user's processes whose environment holds all the given values."""
+    needles = [f"{name}={value}".encode() for name, value in wanted.items()]
+    found = []
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/environ", "rb") as file:
+                variables = file.read().split(b"\0")
+        except OSError:
+            continue
+        if all(needle in variables for needle in needles):
+            found.append(int(name))
+    return found
