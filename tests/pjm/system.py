@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from .fakepjm import processes
-from .fakepjm.install import install
+from .fakepjm.install import describe, install
+from .fakepjm.site import load
 
 Result = subprocess.CompletedProcess[str]
 GROUP = "hp000000"
@@ -79,17 +80,11 @@ class PJM:
 
     def set(self, **values: object) -> None:
         """Changes keys of site.yaml: ``set(job_messages=False)``."""
-        import yaml
-
-        path = self.home / "site.yaml"
-        path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **values}))
+        describe(self.home, {**load(str(self.home)), **values})
 
     def login(self, **variables: str) -> None:
         """What a job's login shell exports on this machine."""
-        import yaml
-
-        present = yaml.safe_load((self.home / "site.yaml").read_text()).get("login_environment", {})
-        self.set(login_environment={**present, **variables})
+        self.set(login_environment={**load(str(self.home)).get("login_environment", {}), **variables})
 
     def job(self, key: str) -> dict[str, Any]:
         """All that the emulator knows of a job or sub job."""

@@ -14,8 +14,10 @@ TYPE_CHECKING = False  # as in typing, which takes long to import
 if TYPE_CHECKING:
     from .mpiexec import Run
 
+# MPICH takes PMIX_NAMESPACE for the offer of a PMIx server; its own launcher speaks the first PMI.
+VARIABLES = {"MPIR_CVAR_PMI_VERSION": "1"}
 # What MPICH prints in a rank that calls MPI_Abort.
-ABORTED = (b"application called MPI_Abort", b"internal_Abort")
+ABORTED = b"application called MPI_Abort"
 SHIM = "import sys; sys.path.insert(0, sys.argv[1]); from fakepjm.real_mpi import as_rank; as_rank(sys.argv[2])"
 
 
@@ -42,13 +44,12 @@ def start(run: Run) -> int:
     with open(os.path.join(folder, "mpiexec.log"), "wb") as log:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False)
     processes.kill_below(os.getpid())
-    failure = first_failure(folder, done.returncode)
-    aborted = failure is not None and printed_abort(run, failure[0])
+    aborting = next((rank for rank in range(run.started) if printed_abort(run, rank)), None) if done.returncode else None
     run.files.drop_empty(run.started)
-    if failure is None:
-        return 0
-    rank, status = failure
-    return run.explain(rank, done.returncode if aborted else status, aborted)
+    if aborting is not None:
+        return run.explain(aborting, done.returncode, aborted=True)
+    failure = first_failure(folder, done.returncode)
+    return run.explain(*failure, aborted=False) if failure else 0
 
 
 def host_mpiexec() -> str | None:
@@ -59,7 +60,7 @@ def host_mpiexec() -> str | None:
 def plan_of(run: Run, rank: int) -> dict:
     return {
         "command": run.command(rank),
-        "variables": run.variables(rank),
+        "variables": {**run.variables(rank), **VARIABLES},
         "stdin": run.launch.stdin,
         "out": run.files.path(rank, "out"),
         "err": run.files.path(rank, "err"),
@@ -115,4 +116,4 @@ def printed_abort(run: Run, rank: int) -> bool:
             tail = file.read()
     except OSError:
         return False
-    return any(words in tail for words in ABORTED)
+    return ABORTED in tail

@@ -13,31 +13,39 @@ READ_YAML = "import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin), sys.st
 
 def load(home: str) -> dict:
     source = os.path.join(home, "site.yaml")
-    status = os.stat(source)
-    stamp = [status.st_mtime_ns, status.st_size]
-    cache = os.path.join(home, "site.json")
     try:
-        with open(cache, encoding="utf-8") as file:
+        with open(os.path.join(home, "site.json"), encoding="utf-8") as file:
             kept = json.load(file)
-        if kept["stamp"] == stamp:
+        if kept["stamp"] == stamp(source):
             return kept["site"]
     except (OSError, ValueError, KeyError):
         pass
-    return convert(source, cache, stamp)
+    return convert(home)
 
 
-def convert(source: str, cache: str, stamp: list[int]) -> dict:
+def stamp(path: str) -> list[int]:
+    status = os.stat(path)
+    return [status.st_mtime_ns, status.st_size]
+
+
+def convert(home: str) -> dict:
     import subprocess
     import sys
 
-    with open(source, "rb") as file:
+    with open(os.path.join(home, "site.yaml"), "rb") as file:
         done = subprocess.run([sys.executable, "-c", READ_YAML], stdin=file, stdout=subprocess.PIPE, check=True)
     site = json.loads(done.stdout)
-    own = f"{cache}.{os.getpid()}"
-    with open(own, "w", encoding="utf-8") as file:
-        json.dump({"stamp": stamp, "site": site}, file)
-    os.replace(own, cache)
+    keep(home, site)
     return site
+
+
+def keep(home: str, site: dict) -> None:
+    """Writes the JSON beside the YAML of the same content."""
+    kept = {"stamp": stamp(os.path.join(home, "site.yaml")), "site": site}
+    own = os.path.join(home, f"site.json.{os.getpid()}")
+    with open(own, "w", encoding="utf-8") as file:
+        json.dump(kept, file)
+    os.replace(own, os.path.join(home, "site.json"))
 
 
 def default_unit(site: dict) -> str | None:

@@ -10,7 +10,7 @@ import time
 from . import environment, processes, stats_file
 from . import site as sites
 from .codes import ENDINGS
-from .scheduler import dispatch, end_without_running
+from .scheduler import dispatch
 from .store import Store
 from .values import UNLIMITED
 
@@ -133,11 +133,13 @@ def launch(store: Store, job: dict, site: dict, stdout: str, stderr: str) -> int
 
 def interpreter(script: str, job: dict) -> list[str]:
     """The ``#!`` line's program with its one argument, else the shell."""
-    with open(script, encoding="utf-8", errors="surrogateescape", newline="") as file:
+    with open(script, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
         first = file.readline()
     if not first.startswith("#!"):
         return [environment.shell(job), script]
-    return [*first[2:].strip(" \t\n").split(None, 1), script] if first[2:].strip() else ["/bin/bash", script]
+    # Only blanks part the words: the \r of a script from Windows belongs to the program's name, as to the kernel.
+    words = first[2:].strip(" \t\n").replace("\t", " ").split(" ", 1)
+    return [*words, script] if words[0] else [environment.shell(job), script]
 
 
 def watch(store: Store, job: dict, child: int, wake: int) -> tuple[str | None, int]:
@@ -244,5 +246,3 @@ def say(job: dict, ending: str | None, site: dict, stderr: str) -> None:
     except OSError:
         pass
 
-
-__all__ = ["end_without_running", "run"]
