@@ -53,7 +53,14 @@ class PJM:
 
     def script(self, body: str, *directives: str, name: str = "job.sh", header: str = "#!/bin/bash") -> Path:
         """Writes a job script with the least that Fugaku asks for, ``directives`` beside it."""
-        lines = [header, f"#PJM -L rscgrp=small,elapse=1:00:00 -g {GROUP}", *(f"#PJM {line}" for line in directives), "", body, ""]
+        lines = [
+            header,
+            f"#PJM -L rscgrp=small,elapse=1:00:00 -g {GROUP}",
+            *(f"#PJM {line}" for line in directives),
+            "",
+            body,
+            "",
+        ]
         path = self.work / name
         path.write_text("\n".join(lines))
         return path

@@ -84,7 +84,10 @@ def test_each_of_several_jobs_has_its_line(pjm: PJM) -> None:
     job = pjm.submit("true")
     code, text = outcome(pjm, "pjdel", "99", job)
     assert code == 1
-    assert sorted(text.splitlines()) == ["[ERR.] PJM 0112 pjdel Job 99 does not exist.", f"[INFO] PJM 0100 pjdel Accepted job {job}."]
+    assert sorted(text.splitlines()) == [
+        "[ERR.] PJM 0112 pjdel Job 99 does not exist.",
+        f"[INFO] PJM 0100 pjdel Accepted job {job}.",
+    ]
 
 
 def test_a_queued_job_can_be_held_and_released(pjm: PJM) -> None:

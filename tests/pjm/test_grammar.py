@@ -103,7 +103,10 @@ def test_a_wrong_directive_is_refused_in_pjms_words(pjm: PJM, text: str, words: 
 def test_options_beyond_64_in_a_line_are_ignored_with_a_warning(pjm: PJM) -> None:
     (pjm.work / "job.sh").write_text(f"#!/bin/bash\n#PJM {'-j ' * 64}-N late\ntrue\n")
     done = pjm.pjsub(*LEAST, "job.sh")
-    assert done.stderr == "[WARN] PJM 0024 pjsub Too many arguments in script file.\nScript file job.sh line 2.\nIgnore the subsequent options: -N late.\n"
+    assert (
+        done.stderr
+        == "[WARN] PJM 0024 pjsub Too many arguments in script file.\nScript file job.sh line 2.\nIgnore the subsequent options: -N late.\n"
+    )
     assert pjm.job("1")["name"] == "job.sh"
 
 
@@ -131,7 +134,9 @@ def test_directives_end_at_the_first_command(pjm: PJM) -> None:
 def test_only_lines_that_begin_with_the_prefix_and_a_blank_are_directives(pjm: PJM) -> None:
     text = "#!/bin/bash\n #PJM -N indented\n"
     assert accepted(pjm, *LEAST, text=text)["name"] == "job.sh"
-    assert accepted(pjm, *LEAST, text="#!/bin/bash\n#PJM-N glued\n#PJMX -N other\n#PJM\t-N tab\ntrue\n")["name"] == "tab"
+    assert (
+        accepted(pjm, *LEAST, text="#!/bin/bash\n#PJM-N glued\n#PJMX -N other\n#PJM\t-N tab\ntrue\n")["name"] == "tab"
+    )
 
 
 def test_another_prefix_may_be_chosen(pjm: PJM) -> None:
@@ -145,7 +150,8 @@ def test_a_comment_behind_the_arguments_and_trailing_blanks_are_ignored(pjm: PJM
 
 
 @pytest.mark.parametrize(
-    ("written", "seconds"), [("2:00:00", 7200), ("7200", 7200), ("1h30m", 5400), ("90M", 5400), ("1:30", 90), ("2H10S", 7210)]
+    ("written", "seconds"),
+    [("2:00:00", 7200), ("7200", 7200), ("1h30m", 5400), ("90M", 5400), ("1:30", 90), ("2H10S", 7210)],
 )
 def test_elapse_is_written_in_many_ways(pjm: PJM, written: str, seconds: int) -> None:
     assert accepted(pjm, *LEAST, "-L", f"elapse={written}")["elapse"]["max"] == seconds

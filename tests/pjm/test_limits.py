@@ -13,7 +13,8 @@ from .system import PJM
 def test_at_the_time_limit_all_processes_get_SIGXCPU_and_may_still_write(pjm: PJM) -> None:
     pjm.hurry(60)
     job = pjm.submit(
-        "trap 'echo handled in the script' XCPU\nbash -c 'trap \"echo handled in a child; exit 0\" XCPU; sleep 30 & wait'\n", "-L elapse=60"
+        "trap 'echo handled in the script' XCPU\nbash -c 'trap \"echo handled in a child; exit 0\" XCPU; sleep 30 & wait'\n",
+        "-L elapse=60",
     )
     found = pjm.wait(job)
     assert sorted(pjm.text(f"job.sh.{job}.out").splitlines()) == ["handled in a child", "handled in the script"]

@@ -11,7 +11,9 @@ def test_eight_submissions_at_once_become_eight_jobs(pjm: PJM) -> None:
     pjm.environment["FAKEPJM_MAX_RUN"] = "3"
     script = pjm.script("echo $PJM_JOBID")
     started = [
-        subprocess.Popen(["pjsub", "-z", "jid", script.name], cwd=pjm.work, env=pjm.environment, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            ["pjsub", "-z", "jid", script.name], cwd=pjm.work, env=pjm.environment, stdout=subprocess.PIPE, text=True
+        )
         for _ in range(8)
     ]
     keys = [process.communicate(timeout=60)[0].strip() for process in started]

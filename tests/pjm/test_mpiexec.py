@@ -41,7 +41,9 @@ def test_fugaku_keeps_ranks_apart_by_default_and_counts_launches(pjm: PJM) -> No
 
 
 def test_stock_tcs_writes_beside_the_jobs_output(wisteria: PJM) -> None:
-    (wisteria.work / "job.sh").write_text("#!/bin/bash\n#PJM -g hp000000 -L rscgrp=debug-o,node=2 --mpi proc=2\nmpiexec sh -c 'echo $PMIX_RANK'\n")
+    (wisteria.work / "job.sh").write_text(
+        "#!/bin/bash\n#PJM -g hp000000 -L rscgrp=debug-o,node=2 --mpi proc=2\nmpiexec sh -c 'echo $PMIX_RANK'\n"
+    )
     wisteria.pjsub("job.sh")
     wisteria.wait("1")
     assert wisteria.text("job.sh.1.out.1.1") == "1\n"
@@ -55,7 +57,9 @@ def test_silent_ranks_leave_no_file_unless_asked_to(pjm: PJM) -> None:
 
 def test_file_names_have_metacharacters(pjm: PJM) -> None:
     ran(pjm, "mpiexec -n 4 -std-proc 'jobs/output.%j/%m/%/2r/%n-%03r' echo hi")
-    assert names(pjm, "jobs/**/*") == [f"jobs/output.1/1/{rank // 2 * 2}/job.sh-{rank:03d}.1.{rank}" for rank in range(4)]
+    assert names(pjm, "jobs/**/*") == [
+        f"jobs/output.1/1/{rank // 2 * 2}/job.sh-{rank:03d}.1.{rank}" for rank in range(4)
+    ]
 
 
 def test_one_file_for_all_ranks_is_ignored_with_a_warning(pjm: PJM) -> None:
@@ -69,7 +73,9 @@ def test_a_failing_rank_ends_the_others_and_mpiexec(pjm: PJM) -> None:
     out, err = ran(pjm, "mpiexec -n 4 sh -c '[ $PMIX_RANK = 2 ] && exit 3; sleep 30'; echo code $?")
     assert out == "code 3\n"
     first, second = err.splitlines()
-    assert first.startswith("[ERR.] PLE 0014 plexec The process terminated abnormally.(rank=2)(nid=0x01010003)(exitstatus=3)(CODE=")
+    assert first.startswith(
+        "[ERR.] PLE 0014 plexec The process terminated abnormally.(rank=2)(nid=0x01010003)(exitstatus=3)(CODE="
+    )
     assert second == (
         "[ERR.] PLE The program that the user specified may be illegal or inaccessible on the node.(nid=0x01010003)"
     )
@@ -77,16 +83,25 @@ def test_a_failing_rank_ends_the_others_and_mpiexec(pjm: PJM) -> None:
 
 def test_a_rank_that_dies_of_a_signal_is_told(pjm: PJM) -> None:
     out, err = ran(pjm, "mpiexec -n 2 sh -c '[ $PMIX_RANK = 1 ] && kill -9 $$; sleep 30'; echo code $?")
-    assert (out, err) == ("code 137\n", "[ERR.] PLE 0017 plexec The process terminated with the signal.(rank=1)(nid=0x01010002)(sig=9)\n")
+    assert (out, err) == (
+        "code 137\n",
+        "[ERR.] PLE 0017 plexec The process terminated with the signal.(rank=1)(nid=0x01010002)(sig=9)\n",
+    )
 
 
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ("mpiexec -n 5 true", "[ERR.] PLE 0005 plexec The specified number of processes is too many.(nid=0x01010001)(CODE="),
+        (
+            "mpiexec -n 5 true",
+            "[ERR.] PLE 0005 plexec The specified number of processes is too many.(nid=0x01010001)(CODE=",
+        ),
         ("mpiexec -n 2", "[ERR.] PLE 0011 plexec The program is not specified."),
         ("mpiexec ./nosuch", "[ERR.] PLE 0018 plexec The program(./nosuch) cannot be executed.(nid=0x01010001)(error="),
-        ("mpiexec --vcoordfile v true", '[ERR.] PLE 0044 plexec The file "v" specified with --vcoordfile does not exist.'),
+        (
+            "mpiexec --vcoordfile v true",
+            '[ERR.] PLE 0044 plexec The file "v" specified with --vcoordfile does not exist.',
+        ),
         ("echo '(9)' > v; mpiexec -n 1 --vcoordfile v true", "[ERR.] PLE 0060 plexec Format error in --vcoordfile."),
         ("mpiexec --map-by node true", "mpiexec: unknown option --map-by\nusage: mpiexec "),
         ("mpiexec -N 4 true", "mpiexec: unknown option -N\nusage: mpiexec "),
@@ -125,7 +140,11 @@ def test_variables_are_passed_on(pjm: PJM) -> None:
 
 
 def test_names_that_the_manuals_do_not_know_are_there_only_on_request(pjm: PJM) -> None:
-    ran(pjm, "mpiexec -n 2 -std-proc o sh -c 'echo $OMPI_COMM_WORLD_RANK of $OMPI_COMM_WORLD_SIZE'", FAKEPJM_OMPI_ENV="1")
+    ran(
+        pjm,
+        "mpiexec -n 2 -std-proc o sh -c 'echo $OMPI_COMM_WORLD_RANK of $OMPI_COMM_WORLD_SIZE'",
+        FAKEPJM_OMPI_ENV="1",
+    )
     assert pjm.text("o.1.1") == "1 of 2\n"
 
 

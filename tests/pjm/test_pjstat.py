@@ -30,7 +30,10 @@ def test_a_line_has_the_columns_of_the_real_command(pjm: PJM) -> None:
     job = pjm.submit("sleep 30", "-L node=2x3x2 -N a_name_that_is_long")
     started = time.strftime("%m/%d %H:%M:%S", time.localtime(pjm.until(job, "RUN")["started"]))
     user = pjm.job(job)["user"]
-    assert lines(pjm)[1] == f"{job:<10} a_name_tha NM RUN {user:<8.8} {started}  0001:00:00           12:2x3x2        -      -    -"
+    assert (
+        lines(pjm)[1]
+        == f"{job:<10} a_name_tha NM RUN {user:<8.8} {started}  0001:00:00           12:2x3x2        -      -    -"
+    )
 
 
 def test_the_verbose_form_is_that_of_captures_from_fugaku(pjm: PJM) -> None:

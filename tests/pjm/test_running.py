@@ -118,7 +118,9 @@ def test_X_passes_on_the_whole_environment_but_the_library_path(pjm: PJM) -> Non
 
 
 def test_temporary_folders_are_there_on_request_and_go_with_the_job(pjm: PJM) -> None:
-    job = pjm.submit('touch "$PJM_LOCALTMP/a" && echo "$PJM_LOCALTMP ${PJM_SHAREDTMP-none}"', "--llio localtmp-size=1Gi")
+    job = pjm.submit(
+        'touch "$PJM_LOCALTMP/a" && echo "$PJM_LOCALTMP ${PJM_SHAREDTMP-none}"', "--llio localtmp-size=1Gi"
+    )
     assert pjm.wait(job)["ec"] == 0
     local, shared = pjm.text(f"job.sh.{job}.out").split()
     assert shared == "none"

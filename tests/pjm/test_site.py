@@ -82,8 +82,13 @@ def test_a_stopped_resource_group_is_refused(pjm: PJM) -> None:
 
 
 def test_without_a_group_nothing_is_submitted(pjm: PJM) -> None:
-    assert refusal(pjm, "-L", "rscgrp=small").startswith("[ERR.] PJM 0071 pjsub Group not authorized to submit a job: group(")
-    assert refusal(pjm, "-L", "rscgrp=small", "-g", "59999") == "[ERR.] PJM 0071 pjsub Group not authorized to submit a job: group(59999)\n"
+    assert refusal(pjm, "-L", "rscgrp=small").startswith(
+        "[ERR.] PJM 0071 pjsub Group not authorized to submit a job: group("
+    )
+    assert (
+        refusal(pjm, "-L", "rscgrp=small", "-g", "59999")
+        == "[ERR.] PJM 0071 pjsub Group not authorized to submit a job: group(59999)\n"
+    )
 
 
 def test_jobs_are_submitted_from_a_data_area(pjm: PJM) -> None:
@@ -123,13 +128,17 @@ def test_the_30b_script_is_accepted_and_its_ranks_write_files_of_their_own(pjm: 
     assert pjm.pjsub(script.name).stdout == "[INFO] PJM 0000 pjsub Job 1 submitted.\n"
     job = pjm.wait("1")
     assert (job["ec"], job["pc"]) == (0, 0), pjm.text("J30b_pp48_mp4_dp16.sh.1.out")
-    assert sorted(path.name for path in (pjm.work / "out").iterdir()) == sorted(f"stdproc.1.{rank}" for rank in range(16))
+    assert sorted(path.name for path in (pjm.work / "out").iterdir()) == sorted(
+        f"stdproc.1.{rank}" for rank in range(16)
+    )
     assert pjm.text("out/stdproc.1.15") == "15 of 3072\n"
     assert (pjm.home / "jobs/1/emulator.log").read_text() == "fakepjm: truncated 3072 ranks to 16\n"
 
 
 def test_the_13b_script_may_start_a_rank_on_each_node_although_it_declares_one(pjm: PJM) -> None:
-    (pjm.work / "outer.sh").write_text(HEADER_13B + "mpirun -n 13824 -std-proc out/stdproc true && echo started\nmpirun -n 13825 true\n")
+    (pjm.work / "outer.sh").write_text(
+        HEADER_13B + "mpirun -n 13824 -std-proc out/stdproc true && echo started\nmpirun -n 13825 true\n"
+    )
     assert pjm.pjsub("outer.sh").stdout == "[INFO] PJM 0000 pjsub Job 1 submitted.\n"
     pjm.wait("1")
     output = pjm.text("outer.sh.1.out")
@@ -153,9 +162,14 @@ def test_pjacl_shows_the_limits(pjm: PJM) -> None:
 
 
 def test_wisteria_knows_other_options_and_refuses_bulk_jobs(wisteria: PJM) -> None:
-    (wisteria.work / "job.sh").write_text("#!/bin/bash\n#PJM -L rscgrp=debug-o,node=2,elapse=0:10:00\n#PJM -g hp000000\n#PJM --omp thread=12\ntrue\n")
+    (wisteria.work / "job.sh").write_text(
+        "#!/bin/bash\n#PJM -L rscgrp=debug-o,node=2,elapse=0:10:00\n#PJM -g hp000000\n#PJM --omp thread=12\ntrue\n"
+    )
     assert wisteria.pjsub("job.sh").stdout == "[INFO] PJM 0000 pjsub Job 1 submitted.\n"
-    assert wisteria.pjsub("--bulk", "--sparam", "0-3", "job.sh").stderr == "[ERR.] PJM 0070 pjsub No execute permission: pjsub-bulk.\n"
+    assert (
+        wisteria.pjsub("--bulk", "--sparam", "0-3", "job.sh").stderr
+        == "[ERR.] PJM 0070 pjsub No execute permission: pjsub-bulk.\n"
+    )
     assert wisteria.pjsub("--no-check-directory", "job.sh").returncode == 1
     assert wisteria.pjsub("-L", "rscgrp=regular-o,node=1153,elapse=48:00:00", "job.sh").stderr == (
         "[ERR.] PJM 0057 pjsub elapse=172800 is greater than the upper limit (86400).\n"

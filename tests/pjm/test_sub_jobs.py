@@ -83,7 +83,10 @@ def test_several_scripts_become_one_step_job(pjm: PJM) -> None:
 
 def test_deleting_a_step_job_says_so_for_each_sub_job(pjm: PJM) -> None:
     chain(pjm, ("sleep 30", ""), ("true", ""))
-    assert pjm.run("pjdel", "1").stdout == "[INFO] PJM 0100 pjdel Accepted job 1_0.\n[INFO] PJM 0100 pjdel Accepted job 1_1.\n"
+    assert (
+        pjm.run("pjdel", "1").stdout
+        == "[INFO] PJM 0100 pjdel Accepted job 1_0.\n[INFO] PJM 0100 pjdel Accepted job 1_1.\n"
+    )
 
 
 def test_each_sub_job_of_a_bulk_job_has_its_number_and_files(pjm: PJM) -> None:
@@ -99,7 +102,10 @@ def test_each_sub_job_of_a_bulk_job_has_its_number_and_files(pjm: PJM) -> None:
 def test_bulk_jobs_are_deleted_whole_or_in_part(pjm: PJM) -> None:
     pjm.environment["FAKEPJM_MAX_RUN"] = "0"
     pjm.pjsub("--bulk", "--sparam", "0-3", pjm.script("true"))
-    assert pjm.run("pjdel", "1[1-2]").stdout == "[INFO] PJM 0100 pjdel Accepted job 1[1].\n[INFO] PJM 0100 pjdel Accepted job 1[2].\n"
+    assert (
+        pjm.run("pjdel", "1[1-2]").stdout
+        == "[INFO] PJM 0100 pjdel Accepted job 1[1].\n[INFO] PJM 0100 pjdel Accepted job 1[2].\n"
+    )
     assert [pjm.job(f"1[{number}]")["state"] for number in range(4)] == ["QUE", "CCL", "CCL", "QUE"]
     assert pjm.run("pjdel", "1").stdout == "[INFO] PJM 0100 pjdel Accepted job 1.\n"
     assert pjm.job("1[3]")["state"] == "CCL"

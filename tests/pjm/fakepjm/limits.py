@@ -86,7 +86,9 @@ def elapse(wanted: tuple | None, group: dict, nodes: int) -> dict:
     first, last = wanted
     if first is None:
         infinite = last == values.UNLIMITED
-        within("elapse", 2**62 if infinite and high is not None else last, (low, high), "unlimited" if infinite else None)
+        within(
+            "elapse", 2**62 if infinite and high is not None else last, (low, high), "unlimited" if infinite else None
+        )
         return {"min": last, "max": last, "adaptive": False}
     longest = group.get("elapse_adaptive_max", high)
     within("elapse", first, (low, high))

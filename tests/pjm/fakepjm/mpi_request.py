@@ -10,7 +10,15 @@ from .messages import Refused, refused
 from .options import Settings
 from .resources import spelled
 
-KEYS = ("shape", "proc", "max-proc-per-node", "rank-map-bynode", "rank-map-bychip", "rank-map-hostfile", "assign-online-node")
+KEYS = (
+    "shape",
+    "proc",
+    "max-proc-per-node",
+    "rank-map-bynode",
+    "rank-map-bychip",
+    "rank-map-hostfile",
+    "assign-online-node",
+)
 COORDINATE = re.compile(r"\((\d+)(?:,(\d+))?(?:,(\d+))?\)")
 AXES = "XYZ"
 

@@ -65,7 +65,9 @@ def check_program(program: str) -> None:
 class Run:
     """One launch: its number in the job, its ranks with their places, commands, variables and files."""
 
-    def __init__(self, store: Store, job: dict, launch: Launch, site: dict, total: int, coordinates: list[int] | None) -> None:
+    def __init__(
+        self, store: Store, job: dict, launch: Launch, site: dict, total: int, coordinates: list[int] | None
+    ) -> None:
         self.store, self.job, self.launch, self.total = store, job, launch, total
         self.started = min(total, max(1, int(number("FAKEPJM_MAX_RANKS", 16))))
         if self.started < total:
@@ -84,7 +86,9 @@ class Run:
     def cut(self) -> None:
         """Only some of the ranks really run; a note in the emulator's log, nothing where the job could see it."""
         if os.environ.get("FAKEPJM_RANK_POLICY") == "refuse":
-            raise ple(5, f"The specified number of processes is too many.(nid={placement.nid(0)})(CODE={placement.CODE})")
+            raise ple(
+                5, f"The specified number of processes is too many.(nid={placement.nid(0)})(CODE={placement.CODE})"
+            )
         with open(self.store.file(self.job["key"], "emulator.log"), "a", encoding="utf-8") as file:
             file.write(f"fakepjm: truncated {self.total} ranks to {self.started}\n")
 
@@ -113,9 +117,14 @@ class Run:
     def explain(self, rank: int, status: int, aborted: bool) -> int:
         """Prints why the launch failed; the code that mpiexec ends with (the mapping is an emulator choice)."""
         node = placement.nid(self.nodes[rank])
-        second = f"[ERR.] PLE The program that the user specified may be illegal or inaccessible on the node.(nid={node})"
+        second = (
+            f"[ERR.] PLE The program that the user specified may be illegal or inaccessible on the node.(nid={node})"
+        )
         if aborted:
-            text, code = f"0019 plexec One of MPI processes was aborted.(rank={rank})(nid={node})(CODE={placement.CODE})", status
+            text, code = (
+                f"0019 plexec One of MPI processes was aborted.(rank={rank})(nid={node})(CODE={placement.CODE})",
+                status,
+            )
             lines = [text]
         elif status < 0:
             lines = [f"0017 plexec The process terminated with the signal.(rank={rank})(nid={node})(sig={-status})"]

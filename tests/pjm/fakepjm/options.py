@@ -160,7 +160,9 @@ def check_combinations(settings: Settings) -> None:
 def check_values(settings: Settings) -> None:
     """The options that hold one value."""
     name = settings["name"]
-    if name is not None and not (name[:1].isascii() and name[:1].isalpha() and len(name.encode()) <= 63 and "/" not in name):
+    if name is not None and not (
+        name[:1].isascii() and name[:1].isalpha() and len(name.encode()) <= 63 and "/" not in name
+    ):
         raise invalid(settings, "name")
     if len((settings["comment"] or "").encode()) > 255:
         raise invalid(settings, "comment")

@@ -20,8 +20,12 @@ def main(_command: str, _arguments: list[str]) -> int:
             lines.append(f"    node                                  {low} {high if high is not None else 'unlimited'}")
             low, high = group.get("elapse", [1, None])
             lines.append(f"    elapse                                {clock(low)} {clock(high)}")
-            lines.append(f"    execute pjsub                         {'disable' if group.get('interactive_only') else 'enable'}")
-            lines.append(f"    execute pjsub --interact              {'enable' if group.get('interactive_only') else 'disable'}")
+            lines.append(
+                f"    execute pjsub                         {'disable' if group.get('interactive_only') else 'enable'}"
+            )
+            lines.append(
+                f"    execute pjsub --interact              {'enable' if group.get('interactive_only') else 'disable'}"
+            )
     sys.stdout.write("\n".join(lines) + "\n")
     return 0
 

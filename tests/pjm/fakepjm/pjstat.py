@@ -144,7 +144,14 @@ def in_period(job: dict, period: tuple[float, float]) -> bool:
 def summary_of(subs: list[dict]) -> dict:
     """A job with sub jobs as one line: running if any runs, then waiting, then held, else how they ended."""
     states = [job["state"] for job in subs]
-    lead = next((job for group in (RUNNING, ("ACC", "QUE"), ("HLD", "ERR"), ("CCL", "RJT"), ("EXT",)) for job in subs if job["state"] in group))
+    lead = next(
+        (
+            job
+            for group in (RUNNING, ("ACC", "QUE"), ("HLD", "ERR"), ("CCL", "RJT"), ("EXT",))
+            for job in subs
+            if job["state"] in group
+        )
+    )
     started = [job["started"] for job in subs if job["started"]]
     ended = [job["ended"] for job in subs if job["ended"]]
     return {
@@ -188,7 +195,9 @@ def table(jobs: list[dict], given: dict) -> list[str]:
     first = columns.header(items) if heading is None else heading
     extra = {"unit": ("RSCUNIT", "rscunit"), "group": ("RSCGRP", "rscgrp")}
     before = "".join(f"{extra[key][0]:<17}" for key in place)
-    return [before + first] + ["".join(f"{job[extra[key][1]]:<17}" for key in place) + columns.line(items, job, heading) for job in jobs]
+    return [before + first] + [
+        "".join(f"{job[extra[key][1]]:<17}" for key in place) + columns.line(items, job, heading) for job in jobs
+    ]
 
 
 def data(jobs: list[dict], items: list[str], place: list[str], delimiter: str) -> list[str]:
@@ -196,7 +205,9 @@ def data(jobs: list[dict], items: list[str], place: list[str], delimiter: str) -
     extra = {"unit": ("RSCUNIT", "rscunit"), "group": ("RSCGRP", "rscgrp")}
     titles = [columns.ITEMS[item][0] for item in items]
     header = ["H", *(extra[key][0] for key in place), *([""] if place else []), *titles]
-    lines = [["", *(job[extra[key][1]] for key in place), *(columns.value(item, job) for item in items)] for job in jobs]
+    lines = [
+        ["", *(job[extra[key][1]] for key in place), *(columns.value(item, job) for item in items)] for job in jobs
+    ]
     return [delimiter.join(line) for line in [header, *lines]]
 
 

@@ -60,7 +60,9 @@ class RankFiles:
         self.drop_folders(ranks)
 
     def drop_folders(self, ranks: int) -> None:
-        for folder in sorted({os.path.dirname(self.path(rank, stream)) for rank in range(ranks) for stream in ("out", "err")}):
+        for folder in sorted(
+            {os.path.dirname(self.path(rank, stream)) for rank in range(ranks) for stream in ("out", "err")}
+        ):
             while os.path.commonpath([folder, self.directory]) == self.directory and folder != self.directory:
                 try:
                     os.rmdir(folder)

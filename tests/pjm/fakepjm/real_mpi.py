@@ -27,7 +27,9 @@ def start(run: Run) -> int:
 
     program = host_mpiexec()
     if program is None:
-        raise ple(2, "PLE service error occurred.(FAKEPJM_REAL_MPI needs MPICH's mpiexec beside Python, or FAKEPJM_MPIEXEC)")
+        raise ple(
+            2, "PLE service error occurred.(FAKEPJM_REAL_MPI needs MPICH's mpiexec beside Python, or FAKEPJM_MPIEXEC)"
+        )
     processes.adopt_orphans()
     end_with_signals()
     folder = run.store.file(run.job["key"], f"mpi.{run.count}")
@@ -44,7 +46,9 @@ def start(run: Run) -> int:
     with open(os.path.join(folder, "mpiexec.log"), "wb") as log:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False)
     processes.kill_below(os.getpid())
-    aborting = next((rank for rank in range(run.started) if printed_abort(run, rank)), None) if done.returncode else None
+    aborting = (
+        next((rank for rank in range(run.started) if printed_abort(run, rank)), None) if done.returncode else None
+    )
     run.files.drop_empty(run.started)
     if aborting is not None:
         return run.explain(aborting, done.returncode, aborted=True)
@@ -54,7 +58,9 @@ def start(run: Run) -> int:
 
 def host_mpiexec() -> str | None:
     beside = os.path.join(os.path.dirname(sys.executable), "mpiexec")
-    return os.environ.get("FAKEPJM_MPIEXEC") or (beside if os.access(beside, os.X_OK) else shutil.which("mpiexec.hydra"))
+    return os.environ.get("FAKEPJM_MPIEXEC") or (
+        beside if os.access(beside, os.X_OK) else shutil.which("mpiexec.hydra")
+    )
 
 
 def plan_of(run: Run, rank: int) -> dict:

@@ -137,7 +137,11 @@ def must_go(job: dict, earlier: list[dict]) -> str | None:
         for other in earlier:
             value = other["ec"] if rule["of"] == "ec" else other["pc"]
             ran = other["state"] in ENDED and other["started"] is not None
-            if other["number"] in steps and (ran or rule["of"] == "pc") and COMPARE[rule["operator"]](value, rule["values"]):
+            if (
+                other["number"] in steps
+                and (ran or rule["of"] == "pc")
+                and COMPARE[rule["operator"]](value, rule["values"])
+            ):
                 return rule["scope"]
     return None
 

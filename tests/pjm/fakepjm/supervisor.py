@@ -62,7 +62,16 @@ def begin(store: Store, key: str, wake: int) -> dict | None:
     with store.lock():
         job = store.read(key)
         if job["state"] == "RNA":
-            job.update(supervisor=processes.this(), state="RUN", last_state="RNP", started=time.time(), ec=0, pc=0, sn=0, reason="-")
+            job.update(
+                supervisor=processes.this(),
+                state="RUN",
+                last_state="RNP",
+                started=time.time(),
+                ec=0,
+                pc=0,
+                sn=0,
+                reason="-",
+            )
             store.write(job)
             return job
         pause = moment(job)
@@ -103,7 +112,10 @@ def launch(store: Store, job: dict, site: dict, stdout: str, stderr: str) -> int
     if hostfile and not os.access(os.path.join(job["workdir"], hostfile), os.R_OK):
         raise Abrupt("invalid_hostfile")
     try:
-        files = [os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644) for path in dict.fromkeys((stdout, stderr))]
+        files = [
+            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
+            for path in dict.fromkeys((stdout, stderr))
+        ]
     except OSError:
         raise Abrupt("no_output") from None
     variables = environment.of_job(store, job, site, stdout, stderr)
@@ -245,4 +257,3 @@ def say(job: dict, ending: str | None, site: dict, stderr: str) -> None:
             file.write(f"[{ENDINGS[ending].level}] PJM {number} {text}\n")
     except OSError:
         pass
-
