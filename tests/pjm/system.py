@@ -11,7 +11,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from .fakepjm.install import describe, install
 from .fakepjm.site import load
 
 Result = subprocess.CompletedProcess[str]
+Variables = Mapping[str, str]
+NONE: Variables = {}
 GROUP = "hp000000"
 # The 10 seconds between SIGXCPU and SIGKILL, as a test waits for them.
 GRACE_SECONDS = 0.5
@@ -44,7 +46,7 @@ class PJM:
         }
         self.hurry(1)
 
-    def run(self, *command: object, cwd: Path | None = None, stdin: str = "", **variables: str) -> Result:
+    def run(self, *command: object, cwd: Path | None = None, stdin: str = "", variables: Variables = NONE) -> Result:
         """A command as the user would type it, in the data area unless ``cwd`` says otherwise."""
         return subprocess.run(
             [str(word) for word in command], cwd=cwd or self.work, env={**self.environment, **variables}, input=stdin,
@@ -65,12 +67,14 @@ class PJM:
         path.write_text("\n".join(lines))
         return path
 
-    def pjsub(self, *arguments: object, cwd: Path | None = None, stdin: str = "", **variables: str) -> Result:
-        return self.run("pjsub", *arguments, cwd=cwd, stdin=stdin, **variables)
+    def pjsub(
+        self, *arguments: object, cwd: Path | None = None, stdin: str = "", variables: Variables = NONE
+    ) -> Result:
+        return self.run("pjsub", *arguments, cwd=cwd, stdin=stdin, variables=variables)
 
-    def submit(self, body: str, *directives: str, options: tuple[str, ...] = (), **variables: str) -> str:
+    def submit(self, body: str, *directives: str, options: tuple[str, ...] = (), variables: Variables = NONE) -> str:
         """Submits a script of these lines; the job id."""
-        done = self.pjsub(*options, self.script(body, *directives), **variables)
+        done = self.pjsub(*options, self.script(body, *directives), variables=variables)
         found = SUBMITTED.search(done.stdout)
         assert found, done.stdout + done.stderr
         return found[1]
@@ -127,6 +131,7 @@ class PJM:
     def close(self) -> None:
         """Ends every process that this system started: none is begun any more, then all go by their ids."""
         (self.home / "closed").touch()
+        mine: set[int] = set()
         for _ in range(100):
             mine = set(processes.with_variables(FAKEPJM_HOME=str(self.home)))
             for path in (self.home / "jobs").glob("*/job.json") if (self.home / "jobs").is_dir() else ():

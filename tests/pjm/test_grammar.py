@@ -13,10 +13,10 @@ BARE = "#!/bin/bash\necho hi\n"
 LEAST = ("-g", "hp000000", "-L", "rscgrp=small")
 
 
-def refusal(pjm: PJM, *options: str, text: str = BARE, **variables: str) -> str:
+def refusal(pjm: PJM, *options: str, text: str = BARE) -> str:
     """What pjsub prints to standard error when it refuses; it ends with 1 and no job exists."""
     (pjm.work / "job.sh").write_text(text, newline="")
-    done = pjm.pjsub(*options, "job.sh", **variables)
+    done = pjm.pjsub(*options, "job.sh")
     assert (done.returncode, done.stdout) == (1, ""), done.stdout
     assert pjm.jobs() == []
     return done.stderr

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from .system import PJM
+from .fakepjm import processes
+from .system import NONE, PJM, Variables
 
 FOUR = ("-L node=4", "--mpi proc=4")
 WARNING = "[WARN] PLE 0605 plexec ignore option -ofout/-stdout(stdout outputs to "
 
 
-def ran(pjm: PJM, body: str, *directives: str, **variables: str) -> tuple[str, str]:
+def ran(pjm: PJM, body: str, *directives: str, variables: Variables = NONE) -> tuple[str, str]:
     """What the script wrote to its two files."""
-    job = pjm.submit(body, *(directives or FOUR), **variables)
+    job = pjm.submit(body, *(directives or FOUR), variables=variables)
     pjm.wait(job)
     return pjm.text(f"job.sh.{job}.out"), pjm.text(f"job.sh.{job}.err")
 
@@ -63,7 +64,7 @@ def test_file_names_have_metacharacters(pjm: PJM) -> None:
 
 
 def test_one_file_for_all_ranks_is_ignored_with_a_warning(pjm: PJM) -> None:
-    out, err = ran(pjm, "mpiexec -n 1 -stdout all echo hi")
+    _, err = ran(pjm, "mpiexec -n 1 -stdout all echo hi")
     assert err.startswith(WARNING)
     assert err.endswith("output.1/0/1/stdout.1.0).\n")
     assert not (pjm.work / "all").exists()
@@ -143,7 +144,7 @@ def test_names_that_the_manuals_do_not_know_are_there_only_on_request(pjm: PJM) 
     ran(
         pjm,
         "mpiexec -n 2 -std-proc o sh -c 'echo $OMPI_COMM_WORLD_RANK of $OMPI_COMM_WORLD_SIZE'",
-        FAKEPJM_OMPI_ENV="1",
+        variables={"FAKEPJM_OMPI_ENV": "1"},
     )
     assert pjm.text("o.1.1") == "1 of 2\n"
 
@@ -165,7 +166,7 @@ def test_libraries_that_only_fugaku_has_are_not_preloaded(pjm: PJM) -> None:
 
 
 def test_too_many_ranks_for_this_host_can_be_an_error_instead(pjm: PJM) -> None:
-    _, err = ran(pjm, "mpiexec true", "-L node=20", "--mpi proc=20", FAKEPJM_RANK_POLICY="refuse")
+    _, err = ran(pjm, "mpiexec true", "-L node=20", "--mpi proc=20", variables={"FAKEPJM_RANK_POLICY": "refuse"})
     assert err.startswith("[ERR.] PLE 0005 plexec ")
 
 
@@ -175,8 +176,6 @@ def test_a_deleted_job_leaves_no_rank(pjm: PJM) -> None:
         pass
     pjm.run("pjdel", job)
     pjm.wait(job)
-    from .fakepjm import processes
-
     assert [processes.start_time(int(pjm.text(f"o.1.{rank}"))) for rank in range(2)] == [None, None]
 
 

@@ -44,10 +44,10 @@ def mpi(pjm: PJM) -> PJM:
     return pjm
 
 
-def submit(pjm: PJM, program: str, ranks: int, **variables: str) -> tuple[str, str]:
+def submit(pjm: PJM, program: str, ranks: int) -> tuple[str, str]:
     """What the script wrote: its output and errors."""
     launch = LAUNCH.format(ranks=ranks, program=f"{sys.executable} {program}")
-    job = pjm.submit(f"{launch}; echo code $?", f"-L node={ranks}", "--mpi max-proc-per-node=1", **variables)
+    job = pjm.submit(f"{launch}; echo code $?", f"-L node={ranks}", "--mpi max-proc-per-node=1")
     pjm.wait(job, timeout=120)
     return pjm.text(f"job.sh.{job}.out"), pjm.text(f"job.sh.{job}.err")
 

@@ -9,7 +9,7 @@ from .system import PJM
 
 
 def variables(text: str) -> dict[str, str]:
-    return dict(line.partition("=")[::2] for line in text.splitlines())
+    return {name: value for name, _, value in (line.partition("=") for line in text.splitlines())}
 
 
 def test_output_and_errors_have_files_of_their_own(pjm: PJM) -> None:
@@ -83,7 +83,7 @@ def test_a_missing_interpreter_is_a_shell_failure(pjm: PJM, header: str) -> None
 def test_the_environment_is_a_logins_with_pjms_variables(pjm: PJM) -> None:
     job = pjm.submit(
         "env", "-L node=2x3x2:torus,elapse=0:30:00", "--mpi proc=24,rank-map-bynode=YZX", "-x A=1,B", "--comment hello",
-        UNSEEN="x", B="from the shell",
+        variables={"UNSEEN": "x", "B": "from the shell"},
     )  # fmt: skip
     pjm.wait(job)
     found = variables(pjm.text(f"job.sh.{job}.out"))
@@ -110,7 +110,7 @@ def test_axes_that_the_shape_has_not_are_unset(pjm: PJM) -> None:
 
 
 def test_X_passes_on_the_whole_environment_but_the_library_path(pjm: PJM) -> None:
-    job = pjm.submit("env", "-X", MINE="x", LD_LIBRARY_PATH="/nowhere")
+    job = pjm.submit("env", "-X", variables={"MINE": "x", "LD_LIBRARY_PATH": "/nowhere"})
     pjm.wait(job)
     found = variables(pjm.text(f"job.sh.{job}.out"))
     assert found["MINE"] == "x"
@@ -144,6 +144,23 @@ def test_several_run_at_once_where_the_machine_is_large_enough(pjm: PJM) -> None
     for job in jobs[:2]:
         pjm.until(job, "RUN")
     assert pjm.job(jobs[2])["state"] == "QUE"
+
+
+def test_a_job_keeps_what_the_emulator_was_told_at_its_submission(pjm: PJM) -> None:
+    first = pjm.submit("sleep 0.2")
+    second = pjm.submit("env", variables={"FAKEPJM_REAL_MPI": "1"})
+    pjm.wait(first)
+    pjm.wait(second)
+    assert variables(pjm.text(f"job.sh.{second}.out"))["FAKEPJM_REAL_MPI"] == "1"
+
+
+def test_a_job_may_submit_another_and_does_not_take_it_along_when_it_ends(pjm: PJM) -> None:
+    pjm.environment["FAKEPJM_MAX_RUN"] = "2"
+    pjm.script("sleep 0.3; echo later", name="next.sh")
+    first = pjm.submit("pjsub next.sh")
+    assert pjm.wait(first)["ec"] == 0
+    assert pjm.wait("2")["pc"] == 0
+    assert pjm.text("next.sh.2.out") == "later\n"
 
 
 def test_processes_that_a_script_leaves_behind_go_with_the_job(pjm: PJM) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 from .messages import Refused
 
@@ -34,10 +35,8 @@ def run(command: str) -> None:
         code = 1
     except BrokenPipeError:
         code = 1
-    try:
+    with suppress(BrokenPipeError):
         sys.stdout.flush()
-    except BrokenPipeError:
-        pass
     sys.stderr.flush()
     os._exit(code)  # an orderly shutdown of the interpreter would take another 5 ms
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 
-from . import names, settings, values
+from . import names, values
 from .store import Store
 
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -25,7 +26,12 @@ def of_job(store: Store, job: dict, site: dict, stdout: str, stderr: str) -> dic
     }
     inherited = {name: value for name, value in (job["inherit"] or {}).items() if name != "LD_LIBRARY_PATH"}
     chosen = {name: str(value) for name, value in site.get("login_environment", {}).items()}
-    own = {**settings.passed_on(), **pjm(job, stdout, stderr), **temporary(store, job), "FAKEPJM_HOME": store.home}
+    own = {
+        **job["emulator"]["variables"],
+        **pjm(job, stdout, stderr),
+        **temporary(store, job),
+        "FAKEPJM_HOME": store.home,
+    }
     return {**login, **chosen, **inherited, **job["export"], **own}
 
 
@@ -71,10 +77,8 @@ def pjm(job: dict, stdout: str, stderr: str) -> dict[str, str]:
         found[f"RANK_MAP_{mpi['map']['kind'].upper()}"] = mpi["map"]["order"] or "DEF"
     if elapse["adaptive"]:
         found["ADAPTIVE_ELAPSED_TIME_MIN"], found["ADAPTIVE_ELAPSED_TIME_MAX"] = elapse["min"], elapse["max"]
-    if job["at"]:
-        import time
-
-        found["AT"] = time.strftime("%Y%m%d%H%M", time.localtime(job["at"]))
+    if job.get("at_waited"):
+        found["AT"] = time.strftime("%Y%m%d%H%M", time.localtime(job["at_waited"]))
     for key, value in job["llio"].items():
         found[f"LLIO_{LLIO_NAMES.get(key, key.replace('-', '_').upper())}"] = value or "on"
     for name, value in job["origin"].items():

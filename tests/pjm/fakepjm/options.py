@@ -56,7 +56,7 @@ LAST_WINS = ({"restart", "norestart"},)
 # Pairs that exclude each other.
 EXCLUSIVE = (("stats", "STATS"), ("bulk", "step"), ("bulk", "interact"), ("bulk", "mswk"), ("step", "interact"))
 
-# Longest or otherwise checked values: canonical name, test of the value.
+# Options that take one of some words.
 CHOICES = {"net-route": ("dynamic", "static"), "w": ("nowait", "jobchk"), "z": ("jid",)}
 
 SPELLINGS = {spelling: name for name, (spellings, _) in OPTIONS.items() for spelling in spellings}
@@ -119,7 +119,7 @@ def read(words: list[str], settings: Settings, allowed: set[str], in_script: boo
         if not word.startswith("-") or word == "-":
             rest.append(word)
             continue
-        spelling, value = split(word, queue)
+        spelling, value = split(word)
         name = SPELLINGS.get(spelling)
         if name is None or (in_script and name in COMMAND_LINE_ONLY):
             raise refused("pjsub", 1, option=spelling)
@@ -139,7 +139,7 @@ def read(words: list[str], settings: Settings, allowed: set[str], in_script: boo
     return rest
 
 
-def split(word: str, _queue: list[str]) -> tuple[str, str | None]:
+def split(word: str) -> tuple[str, str | None]:
     """``--long=value`` and ``-Lvalue`` as getopt reads them."""
     if word.startswith("--"):
         spelling, equals, value = word.partition("=")
@@ -177,7 +177,7 @@ def check_values(settings: Settings) -> None:
     for option, choices in CHOICES.items():
         if settings[option] is not None and settings[option] not in choices:
             raise invalid(settings, option)
-    if settings["omp"] is not None and not valid_omp(settings["omp"]):
+    if settings["omp"] is not None and not valid_omp(str(settings["omp"])):
         raise invalid(settings, "omp")
 
 

@@ -23,6 +23,8 @@ VALUES = {"--choose", "--filter", "--sort", "--delimiter"}
 # Flags that may carry a value behind "=".
 WITH_WORD = {"--rscunit", "--ru", "--rscgrp", "--rg", "--pattern"}
 HISTORY_DAYS = 3
+# The state of a job with sub jobs is the first of these that one of them is in.
+SUMMARY_ORDER = (RUNNING, ("ACC", "QUE"), ("HLD", "ERR"), ("CCL", "RJT"), ("EXT",))
 USAGE = "usage: pjstat [-A] [-E] [-H [day=N]] [-v|-s|-S] [--choose items] [--filter items] [--data] [jobid...]"
 
 
@@ -76,7 +78,7 @@ def period(queue: list[str]) -> tuple[float, float]:
     if not queue or queue[0].split("=")[0] not in ("day", "start", "end", "period"):
         return now - HISTORY_DAYS * 86400, now
     word = queue.pop(0)
-    values = dict(part.partition("=")[::2] for part in word.split(","))
+    values = {key: value for key, _, value in (part.partition("=") for part in word.split(","))}
     try:
         if "day" in values:
             days = int(values["day"])
@@ -144,14 +146,7 @@ def in_period(job: dict, period: tuple[float, float]) -> bool:
 def summary_of(subs: list[dict]) -> dict:
     """A job with sub jobs as one line: running if any runs, then waiting, then held, else how they ended."""
     states = [job["state"] for job in subs]
-    lead = next(
-        (
-            job
-            for group in (RUNNING, ("ACC", "QUE"), ("HLD", "ERR"), ("CCL", "RJT"), ("EXT",))
-            for job in subs
-            if job["state"] in group
-        )
-    )
+    lead = next(job for group in SUMMARY_ORDER for job in subs if job["state"] in group)
     started = [job["started"] for job in subs if job["started"]]
     ended = [job["ended"] for job in subs if job["ended"]]
     return {
@@ -184,7 +179,7 @@ def present(jobs: list[dict], given: dict) -> None:
 
 def table(jobs: list[dict], given: dict) -> list[str]:
     heading: str | None = columns.VERBOSE if given.get("verbose") else columns.DEFAULT
-    items = list(columns.VERBOSE_ITEMS if given.get("verbose") else columns.DEFAULT_ITEMS)
+    items: list[str] = list(columns.VERBOSE_ITEMS if given.get("verbose") else columns.DEFAULT_ITEMS)
     if "--choose" in given:
         known = columns.ITEMS.keys() - columns.NOT_CHOSEN
         items = [item for item in given["--choose"].split(",") if item in known]  # others are dropped silently

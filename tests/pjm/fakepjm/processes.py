@@ -5,24 +5,28 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 
 SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER, linux/prctl.h
+SUPERVISOR = "pjm-supervisor"  # up to 15 characters
+STATE, PARENT, START, COMMAND = 0, 1, 19, -1
 
 
 def start_time(pid: int) -> str | None:
     """When the kernel started the process: with the id it names a process for good. None for one that is gone."""
     fields = stat(pid)
-    return fields[19] if fields and fields[0] not in ("Z", "X") else None
+    return fields[START] if fields and fields[STATE] not in ("Z", "X") else None
 
 
 def stat(pid: int) -> list[str] | None:
-    """The fields of /proc/PID/stat after the command: state, parent, …"""
+    """The fields of /proc/PID/stat after the command (state, parent, …), and the command last."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
             text = file.read()
     except OSError:
         return None
-    return text[text.rindex(")") + 2 :].split()
+    end = text.rindex(")")
+    return [*text[end + 2 :].split(), text[text.index("(") + 1 : end]]
 
 
 def alive(process: dict | None) -> bool:
@@ -40,15 +44,21 @@ def adopt_orphans() -> None:
     ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
 
 
+def become_supervisor() -> None:
+    """Names this process, and those it forks until they exec, so that it does not count to the job that submitted its own."""
+    with open("/proc/self/comm", "w", encoding="utf-8") as file:
+        file.write(SUPERVISOR)
+
+
 def descendants(pid: int) -> list[int]:
-    """All processes below ``pid``, parents first; zombies are left out."""
+    """All processes below ``pid``, parents first, without zombies and without supervisors of other jobs and their processes."""
     children: dict[int, list[int]] = {}
     gone = set()
     for name in os.listdir("/proc"):
         fields = stat(int(name)) if name.isdigit() else None
-        if fields:
-            children.setdefault(int(fields[1]), []).append(int(name))
-            if fields[0] in ("Z", "X"):
+        if fields and fields[COMMAND] != SUPERVISOR:
+            children.setdefault(int(fields[PARENT]), []).append(int(name))
+            if fields[STATE] in ("Z", "X"):
                 gone.add(int(name))
     found: list[int] = []
     queue = [pid]
@@ -61,10 +71,8 @@ def descendants(pid: int) -> list[int]:
 
 def send(pids: list[int], number: int) -> None:
     for pid in pids:
-        try:
+        with suppress(ProcessLookupError):
             os.kill(pid, number)
-        except ProcessLookupError:
-            pass
 
 
 def kill_below(pid: int) -> None:

@@ -60,12 +60,12 @@ class RankFiles:
         self.drop_folders(ranks)
 
     def drop_folders(self, ranks: int) -> None:
-        for folder in sorted(
-            {os.path.dirname(self.path(rank, stream)) for rank in range(ranks) for stream in ("out", "err")}
-        ):
-            while os.path.commonpath([folder, self.directory]) == self.directory and folder != self.directory:
+        """Folders that held only such files, up to the working directory."""
+        used = {os.path.dirname(self.path(rank, stream)) for rank in range(ranks) for stream in ("out", "err")}
+        for folder in used:
+            while folder.startswith(self.directory + os.sep):
                 try:
                     os.rmdir(folder)
                 except OSError:
                     break
-                folder = os.path.dirname(folder)
+                folder = os.path.dirname(folder)  # noqa: PLW2901

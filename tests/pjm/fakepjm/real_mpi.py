@@ -22,8 +22,8 @@ SHIM = "import sys; sys.path.insert(0, sys.argv[1]); from fakepjm.real_mpi impor
 
 
 def start(run: Run) -> int:
-    from .mpiexec import end_with_signals
     from .mpi_options import ple
+    from .mpiexec import end_with_signals
 
     program = host_mpiexec()
     if program is None:

@@ -41,8 +41,8 @@ def rsc_list(settings: Settings, site: dict) -> dict:
     option = settings.spelled.get("rsc-list", "-L")
     found: dict = {"custom": {}, "process": {}}
     arch = {unit.get("arch", "FX") for unit in site["rscunit"].values()}
-    for key, value in (settings["rsc-list"] or {}).items():
-        key = ALIASES.get(key, key)
+    for written, value in (settings["rsc-list"] or {}).items():
+        key = str(ALIASES.get(written, written))
         known = key in KEYS or key in PROCESS_LIMITS or key in site["custom"] or (key in PRIMERGY_KEYS and "PG" in arch)
         if not known:
             raise refused("pjsub", 3, option=option, argument=spelled(key, value))

@@ -38,7 +38,7 @@ def choose(store: Store) -> list[str]:
     for job in sorted(waiting, key=lambda job: (-job["priority"], order(job["key"]))):
         if job["state"] != "QUE" or job["held"] or free <= 0:
             continue
-        if job["at"] and job["at"] > now or not ready(store, job):
+        if (job["at"] and job["at"] > now) or not ready(store, job):
             continue
         job.update(state="RNA", last_state="QUE", chosen=now, supervisor=None)
         store.write(job)
@@ -106,6 +106,7 @@ def start(store: Store, key: str) -> None:
         return
     try:
         os.setsid()
+        processes.become_supervisor()
         os.closerange(3, 1024)
         null = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):

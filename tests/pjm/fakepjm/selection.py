@@ -21,11 +21,14 @@ class Wanted:
         if not found:
             raise Invalid(word)
         self.word = word
-        first, last, bulk, bulk_last, step, step_last = (int(part) if part else None for part in found.groups())
-        self.first, self.last = first, last if last is not None else first
-        self.sub = bulk if bulk is not None else step
-        self.sub_last = (bulk_last if bulk is not None else step_last) or self.sub
+        numbers = [int(part) if part else None for part in found.groups()]
+        first, last, bulk, bulk_last, step, step_last = numbers
+        self.first = first or 0
+        self.last = self.first if last is None else last
         self.mark = "[" if bulk is not None else "_" if step is not None else None
+        self.sub = (bulk if bulk is not None else step) or 0
+        sub_last = bulk_last if bulk is not None else step_last
+        self.sub_last = self.sub if sub_last is None else sub_last
         self.is_range = any(part is not None for part in (last, bulk_last, step_last))
 
     def matches(self, key: str) -> bool:

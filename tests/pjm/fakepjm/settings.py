@@ -28,10 +28,7 @@ def of_submission() -> dict:
     return {
         "time_scale": number("FAKEPJM_TIME_SCALE", 1.0),
         "grace": number("FAKEPJM_GRACE", 10.0),
+        # The emulator's own variables are seen by a job whatever else its environment holds.
+        "variables": {name: value for name, value in os.environ.items() if name.startswith("FAKEPJM_")},
         "fault": {"kind": kind, "after": float(when.removesuffix("s") or 0)} if kind else None,
     }
-
-
-def passed_on() -> dict[str, str]:
-    """The emulator's own variables, which jobs see whatever their environment."""
-    return {name: value for name, value in os.environ.items() if name.startswith("FAKEPJM_")}

@@ -15,6 +15,7 @@ from .store import Store
 from .values import UNLIMITED
 
 NOT_STARTED = 255
+KILL = "kill"
 
 
 class Abrupt(Exception):
@@ -40,8 +41,6 @@ def run(store: Store, key: str) -> None:
     try:
         child = launch(store, job, site, stdout, stderr)
         ending, status = watch(store, job, child, wake)
-        if ending is None and os.WIFEXITED(status) and os.path.exists(store.file(key, "not_started")):
-            raise Abrupt("shell_fail")
     except Abrupt as reason:
         ending = reason.kind
     processes.kill_below(os.getpid())
@@ -120,10 +119,16 @@ def launch(store: Store, job: dict, site: dict, stdout: str, stderr: str) -> int
         raise Abrupt("no_output") from None
     variables = environment.of_job(store, job, site, stdout, stderr)
     command = interpreter(store.file(job["key"], "script"), job)
+    told, tell = os.pipe2(os.O_CLOEXEC)
     child = os.fork()
     if child:
-        for file in files:
+        for file in (*files, tell):
             os.close(file)
+        failed = os.read(told, 1)  # nothing once the script's interpreter runs
+        os.close(told)
+        if failed:
+            os.waitpid(child, 0)
+            raise Abrupt("shell_fail")
         return child
     try:
         os.setsid()
@@ -137,8 +142,7 @@ def launch(store: Store, job: dict, site: dict, stdout: str, stderr: str) -> int
         os.chdir(job["workdir"])
         os.execvpe(command[0], command, variables)
     except OSError:
-        with open(store.file(job["key"], "not_started"), "w", encoding="utf-8"):
-            pass
+        os.write(tell, b"!")
     finally:
         os._exit(NOT_STARTED)
 
@@ -164,11 +168,9 @@ def watch(store: Store, job: dict, child: int, wake: int) -> tuple[str | None, i
     poll.register(wake, select.POLLIN)
     while True:
         request = store.read(job["key"])["request"]
-        if request and ending != request["kind"]:
-            ending = request["kind"]
-            strike(ENDINGS[ending].first)
-            if ENDINGS[ending].then_kill:
-                events = [(time.monotonic() + grace(job), "kill")]
+        if request and request["kind"] != ending:
+            ending = str(request["kind"])
+            events = stop(job, ending)
         pause = max(0.0, events[0][0] - time.monotonic()) * 1000 if events else None
         ready = {descriptor for descriptor, _ in poll.poll(pause)}
         if handle in ready:
@@ -176,23 +178,27 @@ def watch(store: Store, job: dict, child: int, wake: int) -> tuple[str | None, i
             return ending, os.waitpid(child, 0)[1]
         if wake in ready:
             os.read(wake, 4096)
-            continue
-        if events and events[0][0] <= time.monotonic():
+        elif events and events[0][0] <= time.monotonic():
             _, kind = events.pop(0)
-            if kind == "kill":
+            if kind == KILL:
                 strike("SIGKILL")
-                continue
-            ending = kind
-            strike(ENDINGS[kind].first)
-            if ENDINGS[kind].then_kill:
-                events = [(time.monotonic() + grace(job), "kill")]
+            else:
+                ending = kind
+                events = stop(job, kind)
+
+
+def stop(job: dict, ending: str) -> list[tuple[float, str]]:
+    """Sends the ending's first signal; when the last one follows."""
+    how = ENDINGS[ending]
+    strike(how.first)
+    return [(time.monotonic() + grace(job), KILL)] if how.then_kill else []
 
 
 def planned(job: dict) -> list[tuple[float, str]]:
     """(moment, ending) of what will stop the job if it does not end before."""
     scale = job["emulator"]["time_scale"]
     now = time.monotonic()
-    events = []
+    events: list[tuple[float, str]] = []
     if job["elapse"]["max"] != UNLIMITED:
         events.append((now + job["elapse"]["max"] / scale, "elapse"))
     fault = job["emulator"]["fault"]
