@@ -1,0 +1,75 @@
+"""Ranks that really communicate: FAKEPJM_REAL_MPI=1 lets the host's MPICH start them under PLE's rules and words."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from train.toys import document
+
+from hpcscale.record import reader
+
+from .system import PJM
+
+REPOSITORY = Path(__file__).parents[2]
+MPIEXEC = Path(sys.executable).parent / "mpiexec"
+# As hpcscale's profile of Fugaku launches its ranks.
+LAUNCH = "mpiexec -n {ranks} -std-proc out/%/1000r/rank numactl -m 4-7 -N 4-7 {program}"
+PROGRAM = """
+import os, sys
+from mpi4py import MPI
+world = MPI.COMM_WORLD
+print(os.environ["PMIX_RANK"], world.rank, world.allreduce(1), flush=True)
+if world.rank == 1:
+    if sys.argv[1] == "abort":
+        world.Abort(7)
+    if sys.argv[1] == "exit":
+        os._exit(3)
+world.Barrier()
+"""
+
+pytestmark = pytest.mark.skipif(
+    not MPIEXEC.exists() and not shutil.which("mpiexec.hydra"), reason="no MPICH here; the extra `mpi` brings one"
+)
+
+
+@pytest.fixture
+def mpi(pjm: PJM) -> PJM:
+    pjm.environment["FAKEPJM_REAL_MPI"] = "1"
+    pjm.login(OMP_NUM_THREADS="1", PYTHONPATH=str(REPOSITORY))
+    (pjm.work / "program.py").write_text(PROGRAM)
+    return pjm
+
+
+def submit(pjm: PJM, program: str, ranks: int) -> tuple[str, str]:
+    """What the script wrote: its output and errors."""
+    launch = LAUNCH.format(ranks=ranks, program=f"{sys.executable} {program}")
+    job = pjm.submit(f"{launch}; echo code $?", f"-L node={ranks}", "--mpi max-proc-per-node=1")
+    pjm.wait(job, timeout=120)
+    return pjm.text(f"job.sh.{job}.out"), pjm.text(f"job.sh.{job}.err")
+
+
+def test_ranks_meet_under_the_numbers_that_pmix_says(mpi: PJM) -> None:
+    assert submit(mpi, "program.py none", 4) == ("code 0\n", "")
+    assert [mpi.text(f"out/0/rank.1.{rank}") for rank in range(4)] == [f"{rank} {rank} 4\n" for rank in range(4)]
+
+
+@pytest.mark.parametrize(("way", "code", "words"), [("abort", 7, "PLE 0019 plexec One of MPI processes was aborted.(rank=1)"),
+                                                    ("exit", 3, "PLE 0014 plexec The process terminated abnormally.(rank=1)")])  # fmt: skip
+def test_the_rank_that_fails_is_named(mpi: PJM, way: str, code: int, words: str) -> None:
+    out, err = submit(mpi, f"program.py {way}", 2)
+    assert out == f"code {code}\n"
+    assert words in err
+
+
+@pytest.mark.parametrize("layout", [{"dp": 2}, {"dp": 2, "tp": 2}], ids=["2 ranks", "4 ranks"])
+def test_hpcscale_trains_through_mpi(mpi: PJM, layout: dict[str, int]) -> None:
+    point = document(layout=layout, communication="mpi", machine="fugaku")
+    (mpi.work / "point.json").write_text(json.dumps(point))
+    out, err = submit(mpi, "-W ignore -m hpcscale.train point.json", point["ranks"])
+    assert (out, err) == ("code 0\n", ""), [path.read_text() for path in mpi.work.glob("out/0/*")]
+    record = reader.read(next(mpi.work.glob("**/record.jsonl")))
+    assert len(record.steps) == 10
