@@ -100,7 +100,7 @@ def _settle_claims_of_the_dead(
     for each in ledger.claims:
         if each.point not in by_identity:
             continue
-        if _lives(each):
+        if lives(each):
             won.lost.setdefault(each.point, _busy(each))
         else:
             dead.setdefault(by_identity[each.point].machine.scheduler, []).append(each)
@@ -126,7 +126,8 @@ def _settle_claims_of_the_dead(
     return set(won.lost)
 
 
-def _lives(each: Claim) -> bool:
+def lives(each: Claim) -> bool:
+    """Whether the claim's submitter may still be at it."""
     if each.host != socket.gethostname():
         return time.time() - each.time < FOREIGN_CLAIM_SECONDS
     return processes.runs(each.pid) and processes.started(each.pid) == each.started

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from hpcscale.jobs import claims
 from hpcscale.jobs import ledger as ledgers
 from hpcscale.jobs import progress as progresses
 from hpcscale.jobs.ledger import Job, Ledger
@@ -149,6 +150,8 @@ def _point(point: Point, folder: Path, ledger: Ledger, asked: _Asked) -> tuple[P
     state = asked.states.get(job.id) or _noted(job)
     own = newest if newest is not None and newest.job in {each.id for each in jobs} else None
     base = replace(base, job=job.id, state=state, checked=job.id not in asked.unsure)
+    if (state is None or state.ended) and _is_being_requeued(newest, point):
+        return replace(base, word="queued", detail="stopped early, and its script is requeueing it"), []
     lines = [_ended(each, asked.states[each.id]) for each in jobs if _just_ended(each, asked)]
     if done is not None and (state is None or state.ended):
         return replace(base, word="completed", progress=done), lines
@@ -172,12 +175,22 @@ def _completed(newest: Progress | None, attempts: list[Path], hash_: str) -> Pro
     return next((each for each in found if each.status == "completed" and each.hash == hash_), None)
 
 
+def _is_being_requeued(newest: Progress | None, point: Point) -> bool:
+    """Between an attempt's end and the moment when the scheduler shows the job, or its successor, as waiting again."""
+    if newest is None or newest.status == "completed" or not point.job.retries or point.machine.scheduler == "local":
+        return False
+    try:
+        return time.time() - (newest.attempt / outcome.WISH).stat().st_mtime < SETTLING_SECONDS / 2
+    except OSError:
+        return False
+
+
 def _without_jobs(base: PointStatus, ledger: Ledger, done: Progress | None) -> PointStatus:
     """Never submitted by hpcscale: being submitted now, run by hand, or new."""
     claim = ledger.owner(base.point.identity)
     if done is not None:
         return replace(base, word="completed", progress=done)
-    if claim is not None:
+    if claim is not None and claims.lives(claim):
         return replace(base, word="submitting", detail=f"by {claim.user} on {claim.host} (process {claim.pid})")
     if base.progress is not None:
         return replace(base, **_by_record(base.progress))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.slurm.cluster import Cluster, missing
+from .cluster import Cluster, missing
 
 MACHINE = """\
 # JUWELS Booster as far as the scheduler sees it; its nodes are processes of this host, one rank each.

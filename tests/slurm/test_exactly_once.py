@@ -10,7 +10,7 @@ from collections import Counter
 
 import pytest
 
-from tests.slurm.conftest import Site
+from .conftest import Site
 
 STUDY = """\
 name: many

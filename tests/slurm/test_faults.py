@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from hpcscale.record.reader import Record, read
-from tests.slurm.cluster import Cluster
-from tests.slurm.conftest import Site
+from .cluster import Cluster
+from .conftest import Site
 
 STUDY = """\
 name: faults
@@ -127,16 +127,18 @@ def test_where_requeue_is_forbidden_a_successor_is_submitted(tmp_path: Path, clu
 
 
 def test_training_goes_on_while_the_controller_restarts_and_accounting_is_stopped(site: Site) -> None:
-    run, cluster = Run(site, steps=70), site.cluster
+    run, cluster = Run(site, steps=150), site.cluster
     run.reach(3)
     cluster.kill("slurmctld")
-    told = site.call("status", "faults")
+    try:
+        told = site.call("status", "faults")
+        answer = site.call("submit", "faults", "--yes")
+    finally:
+        cluster.start_slurmctld()
     assert "note: the scheduler cannot be asked (squeue" in told.stderr
     assert "unknown" in told.stdout
-    answer = site.call("submit", "faults", "--yes")
     assert "nobody knows whether it runs" in answer.stderr
     assert "nothing to submit" in answer.stdout
-    cluster.start_slurmctld()
     run.reach(6)
     cluster.kill("slurmdbd", signal.SIGTERM)
     try:

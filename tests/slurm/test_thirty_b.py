@@ -6,7 +6,7 @@ import json
 import subprocess
 
 from hpcscale.record.reader import read
-from tests.slurm.conftest import Site
+from .conftest import Site
 
 
 def test_a_scaled_down_30b_study_is_rendered_submitted_trained_across_nodes_and_reported(site: Site) -> None:
