@@ -85,6 +85,12 @@ class PJM:
         if fault:
             self.environment["FAKEPJM_INJECT"] = fault
 
+    def unreachable(self, down: bool = True) -> None:
+        """Whether the commands find no PJM to talk to; jobs run on all the same."""
+        (self.home / "down").touch()
+        if not down:
+            (self.home / "down").unlink()
+
     def hurry(self, times: float) -> None:
         """The machine's clock runs so many times faster for jobs submitted from now on: limits come sooner, programs do not."""
         self.environment |= {"FAKEPJM_TIME_SCALE": f"{times:g}", "FAKEPJM_GRACE": f"{GRACE_SECONDS * times:g}"}

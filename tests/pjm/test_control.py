@@ -77,6 +77,7 @@ def test_a_range_never_complains(pjm: PJM) -> None:
     for _ in range(2):
         pjm.submit("true")
     assert outcome(pjm, "pjdel", "2-9") == (0, "[INFO] PJM 0100 pjdel Accepted job 2.\n")
+    assert outcome(pjm, "pjhold", "1-9") == (0, "[INFO] PJM 0300 pjhold Accepted job 1.\n"), "job 2 is gone"
 
 
 def test_each_of_several_jobs_has_its_line(pjm: PJM) -> None:

@@ -71,8 +71,10 @@ def test_one_file_for_all_ranks_is_ignored_with_a_warning(pjm: PJM) -> None:
 
 
 def test_a_failing_rank_ends_the_others_and_mpiexec(pjm: PJM) -> None:
-    out, err = ran(pjm, "mpiexec -n 4 sh -c '[ $PMIX_RANK = 2 ] && exit 3; sleep 30'; echo code $?")
-    assert out == "code 3\n"
+    out, err = ran(
+        pjm, "mpiexec -n 4 -std-proc o sh -c '[ $PMIX_RANK = 2 ] && exit 3; sleep 2; echo alive'; echo code $?"
+    )
+    assert (out, names(pjm, "o.*")) == ("code 3\n", [])
     first, second = err.splitlines()
     assert first.startswith(
         "[ERR.] PLE 0014 plexec The process terminated abnormally.(rank=2)(nid=0x01010003)(exitstatus=3)(CODE="
