@@ -126,6 +126,15 @@ class PJM:
     def text(self, name: str) -> str:
         return (self.work / name).read_text()
 
+    def written(self, name: str, timeout: float = 60.0) -> str:
+        """The text of a file in the data area once there is some."""
+        end = time.monotonic() + timeout
+        path = self.work / name
+        while not (path.exists() and path.stat().st_size):
+            assert time.monotonic() < end, f"{name} is still empty after {timeout:g} s"
+            time.sleep(0.01)
+        return path.read_text()
+
     def status(self, key: str, items: str = "jid,st,ec,pc,sn,ermsg") -> dict[str, str]:
         """pjstat's line of a job, by heading; also of one that has ended."""
         for history in ((), ("-H",)):

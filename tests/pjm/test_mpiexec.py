@@ -174,11 +174,10 @@ def test_too_many_ranks_for_this_host_can_be_an_error_instead(pjm: PJM) -> None:
 
 def test_a_deleted_job_leaves_no_rank(pjm: PJM) -> None:
     job = pjm.submit("mpiexec -n 2 -std-proc o sh -c 'echo $$; exec sleep 30'", *FOUR)
-    while not all((pjm.work / f"o.1.{rank}").exists() and pjm.text(f"o.1.{rank}") for rank in range(2)):
-        pass
+    ranks = [int(pjm.written(f"o.1.{rank}")) for rank in range(2)]
     pjm.run("pjdel", job)
     pjm.wait(job)
-    assert [processes.start_time(int(pjm.text(f"o.1.{rank}"))) for rank in range(2)] == [None, None]
+    assert [processes.start_time(rank) for rank in ranks] == [None, None]
 
 
 # --- the tools beside it
