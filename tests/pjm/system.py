@@ -85,6 +85,12 @@ class PJM:
         if fault:
             self.environment["FAKEPJM_INJECT"] = fault
 
+    def unreachable(self, down: bool = True) -> None:
+        """Whether the commands find no PJM to talk to; jobs run on all the same."""
+        (self.home / "down").touch()
+        if not down:
+            (self.home / "down").unlink()
+
     def hurry(self, times: float) -> None:
         """The machine's clock runs so many times faster for jobs submitted from now on: limits come sooner, programs do not."""
         self.environment |= {"FAKEPJM_TIME_SCALE": f"{times:g}", "FAKEPJM_GRACE": f"{GRACE_SECONDS * times:g}"}
@@ -119,6 +125,15 @@ class PJM:
 
     def text(self, name: str) -> str:
         return (self.work / name).read_text()
+
+    def written(self, name: str, timeout: float = 60.0) -> str:
+        """The text of a file in the data area once there is some."""
+        end = time.monotonic() + timeout
+        path = self.work / name
+        while not (path.exists() and path.stat().st_size):
+            assert time.monotonic() < end, f"{name} is still empty after {timeout:g} s"
+            time.sleep(0.01)
+        return path.read_text()
 
     def status(self, key: str, items: str = "jid,st,ec,pc,sn,ermsg") -> dict[str, str]:
         """pjstat's line of a job, by heading; also of one that has ended."""

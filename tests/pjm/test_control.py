@@ -77,6 +77,7 @@ def test_a_range_never_complains(pjm: PJM) -> None:
     for _ in range(2):
         pjm.submit("true")
     assert outcome(pjm, "pjdel", "2-9") == (0, "[INFO] PJM 0100 pjdel Accepted job 2.\n")
+    assert outcome(pjm, "pjhold", "1-9") == (0, "[INFO] PJM 0300 pjhold Accepted job 1.\n"), "job 2 is gone"
 
 
 def test_each_of_several_jobs_has_its_line(pjm: PJM) -> None:
@@ -104,9 +105,7 @@ def test_a_queued_job_can_be_held_and_released(pjm: PJM) -> None:
 
 def test_a_running_job_that_is_held_starts_again_when_released(pjm: PJM) -> None:
     job = pjm.submit("echo try >> tries; [ $(wc -l < tries) = 2 ] || sleep 30")
-    pjm.until(job, "RUN")
-    while not (pjm.work / "tries").exists():
-        pass
+    pjm.written("tries")
     pjm.run("pjhold", job)
     assert pjm.until(job, "HLD")["pc"] == 4
     assert " PJM 7091 " in pjm.text(f"job.sh.{job}.err")

@@ -71,8 +71,10 @@ def test_one_file_for_all_ranks_is_ignored_with_a_warning(pjm: PJM) -> None:
 
 
 def test_a_failing_rank_ends_the_others_and_mpiexec(pjm: PJM) -> None:
-    out, err = ran(pjm, "mpiexec -n 4 sh -c '[ $PMIX_RANK = 2 ] && exit 3; sleep 30'; echo code $?")
-    assert out == "code 3\n"
+    out, err = ran(
+        pjm, "mpiexec -n 4 -std-proc o sh -c '[ $PMIX_RANK = 2 ] && exit 3; sleep 2; echo alive'; echo code $?"
+    )
+    assert (out, names(pjm, "o.*")) == ("code 3\n", [])
     first, second = err.splitlines()
     assert first.startswith(
         "[ERR.] PLE 0014 plexec The process terminated abnormally.(rank=2)(nid=0x01010003)(exitstatus=3)(CODE="
@@ -172,11 +174,10 @@ def test_too_many_ranks_for_this_host_can_be_an_error_instead(pjm: PJM) -> None:
 
 def test_a_deleted_job_leaves_no_rank(pjm: PJM) -> None:
     job = pjm.submit("mpiexec -n 2 -std-proc o sh -c 'echo $$; exec sleep 30'", *FOUR)
-    while not all((pjm.work / f"o.1.{rank}").exists() and pjm.text(f"o.1.{rank}") for rank in range(2)):
-        pass
+    ranks = [int(pjm.written(f"o.1.{rank}")) for rank in range(2)]
     pjm.run("pjdel", job)
     pjm.wait(job)
-    assert [processes.start_time(int(pjm.text(f"o.1.{rank}"))) for rank in range(2)] == [None, None]
+    assert [processes.start_time(rank) for rank in ranks] == [None, None]
 
 
 # --- the tools beside it

@@ -84,6 +84,8 @@ def test_units_and_groups_are_columns_on_request(pjm: PJM) -> None:
     job = pjm.submit("true")
     header, line = lines(pjm, "--data", "--choose", "jid", "--rscunit", "--rscgrp")
     assert (header, line) == ("H,RSCUNIT,RSCGRP,,JOB_ID", f",rscunit_ft01,small,{job}")
+    assert len(lines(pjm, "--rscgrp=small")) == 2
+    assert len(lines(pjm, "--rscgrp=large")) == 1
 
 
 def test_filters_take_lists_ranges_and_wildcards(pjm: PJM) -> None:
@@ -149,6 +151,7 @@ def test_statistics_can_be_asked_for(pjm: PJM) -> None:
         (["--nosuch"], "[ERR.] PJM 0201 pjstat Unknown option or no option argument: --nosuch."),
         (["--choose"], "[ERR.] PJM 0201 pjstat Unknown option or no option argument: --choose."),
         (["-v", "-s"], "[ERR.] PJM 0202 pjstat Invalid combination of options: -v and -s."),
+        (["--rscunit=nosuch"], "[ERR.] PJM 0297 pjstat Resource unit does not exist: nosuch."),
         (["one"], "[ERR.] PJM 0211 pjstat Invalid jobid: one."),
     ],
 )
@@ -166,3 +169,14 @@ def test_others_parse_our_output_as_they_parse_the_real_one(pjm: PJM) -> None:
     assert re.search(r"\[INFO\] PJM 0000 pjsub Job (\d+) submitted\.", text)
     row = pjm.run("pjstat", "1").stdout.split("\n")[1].split()
     assert (row[0], row[3]) == ("1", "QUE")
+
+
+def test_a_machine_whose_pjm_is_down_says_so_and_goes_on_with_its_jobs(pjm: PJM) -> None:
+    job = pjm.submit("sleep 0.1; echo done")
+    pjm.unreachable()
+    done = pjm.run("pjstat")
+    assert (done.returncode, done.stderr) == (1, "[ERR.] PJM 0290 pjstat PJM daemon is not present.\n")
+    assert pjm.pjsub("job.sh").returncode == 1
+    pjm.wait(job)
+    pjm.unreachable(False)
+    assert pjm.status(job)["ST"] == "EXT"

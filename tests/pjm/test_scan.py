@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from .fakepjm.scan import Unbalanced, directives, words_of
@@ -30,6 +30,7 @@ def test_a_comment_begins_a_word_and_variables_stay(text: str, words: list[str])
     assert words_of(text) == words
 
 
+@settings(max_examples=40)
 @given(st.text(max_size=200))
 def test_any_text_has_directives_or_an_unbalanced_quote_and_nothing_else(text: str) -> None:
     found = directives("#PJM -j\n" + text.replace('"', "").replace("'", ""), "job.sh", "#PJM")

@@ -61,6 +61,11 @@ def test_after_deletes_those_that_depend_on_the_deleted_one(pjm: PJM) -> None:
     assert [pjm.wait(key)["pc"] for key in keys] == [0, 6, 6, 0]
 
 
+def test_a_deleted_step_has_no_exit_code_to_depend_on(pjm: PJM) -> None:
+    keys = chain(pjm, ("exit 3", ""), ("true", "sd=ec!=0"), ("true", "sd=ec==0"), ("true", "sd=pc==6:one:1"))
+    assert [pjm.wait(key)["pc"] for key in keys] == [0, 6, 0, 6]
+
+
 def test_a_wrong_dependency_is_refused(pjm: PJM) -> None:
     done = pjm.pjsub("--step", "--sparam", "sd=ec=0", pjm.script("true"))
     assert done.stderr == "[ERR.] PJM 0004 pjsub Invalid option argument: --sparam sd=ec=0.\n"

@@ -5,7 +5,6 @@ from __future__ import annotations
 WAITING = ("ACC", "QUE", "HLD", "ERR")
 RUNNING = ("RNA", "RNP", "RUN", "RNE", "RNO")
 ENDED = ("EXT", "CCL", "RJT")
-MODELS = {"normal": "NM", "bulk": "BU", "step": "ST"}
 
 # PJM code: how it came to be. 13 and 14 are never printed today.
 PJM_CODES = {

@@ -32,6 +32,7 @@ ERRORS = {
         72: "Job exceeded the accept limit: {limit}.",
         76: "{key}={value} cannot be specified. The value must be specified as follows:",
         77: "Too many custom resources specified.",
+        90: "PJM daemon is not present.",  # the number is an emulator choice, after pjstat's
     },
     "pjstat": {
         201: "Unknown option or no option argument: {option}.",
@@ -58,6 +59,7 @@ ERRORS = {
         311: "Invalid jobid: {job}.",
         312: "Job {job} does not exist.",
         313: "Job {job} is not in the state that pjhold can be accepted.",
+        390: "PJM daemon is not present.",
     },
     "pjrls": {
         401: "Unknown option or no option argument: {option}.",
@@ -65,10 +67,12 @@ ERRORS = {
         411: "Invalid jobid: {job}.",
         412: "Job {job} does not exist.",
         413: "Job {job} status is not hold.",
+        490: "PJM daemon is not present.",
     },
     "pjwait": {
         501: "Unknown option or no option argument: {option}.",
         511: "Invalid jobid: {job}.",
+        590: "PJM daemon is not present.",
     },
 }
 

@@ -38,7 +38,11 @@ def main(_command: str, arguments: list[str]) -> int:
         print(resources(sites.load(store.home)))
         return 0
     notice_lost(store)
+    unit = given.get("only unit")
+    if unit and unit not in sites.load(store.home)["rscunit"]:
+        raise refused("pjstat", 297, name=unit)
     jobs = [job for job in shown(store, given, words) if filters.matches(job, given.get("--filter"))]
+    jobs = [job for job in jobs if unit in (None, job["rscunit"]) and given.get("only group") in (None, job["rscgrp"])]
     if given.get("--sort"):
         jobs = filters.in_order(jobs, given["--sort"])
     present(jobs, given)
@@ -62,6 +66,7 @@ def read(arguments: list[str]) -> tuple[dict, list[str]]:
                 given["period"] = period(queue)
         elif name in WITH_WORD and equals:
             given[FLAGS.get(name, name)] = name
+            given[f"only {FLAGS.get(name, name)}"] = value
         elif word.startswith("-"):
             raise refused("pjstat", 201, option=word)
         else:
@@ -127,7 +132,7 @@ def shown(store: Store, given: dict, words: list[str]) -> list[dict]:
 
 def lines_of(store: Store, subs: list[dict], named: list[Wanted], given: dict, history: bool) -> list[dict]:
     first = subs[0]
-    if first["model"] == "NM":
+    if first["number"] is None:
         return [first] if (first["state"] in ENDED) == history else []
     whole = [store.read(key) for key in store.of(first["id"])]
     by_sub = {wanted.mark for wanted in named if any(wanted.matches(job["key"]) for job in subs)} - {None}

@@ -15,6 +15,9 @@ from .store import Store
 USAGE = """usage: pjsub [options] [script]
   -L|--rsc-list, --mpi, -g, -x, -X, -N, -o, -e, -j, -s|-S, --spath, -p, --at, --bulk --sparam, --step [--sparam], --llio, -z jid"""
 
+# The option that makes a job of another model than the normal one.
+MODELS = {"bulk": "BU", "step": "ST", "mswk": "MW"}
+
 
 class Script:
     """What is submitted: its text is copied now, so that a later change of the file does not matter."""
@@ -95,7 +98,7 @@ def request(script: Script, line: options.Settings, site: dict, allowed: set[str
 
     return {
         **submitter(),
-        "model": "BU" if chosen["bulk"] else "ST" if chosen["step"] else "NM",
+        "model": next((model for option, model in MODELS.items() if chosen[option]), "NM"),
         "name": chosen["name"] or script.name,
         "script": script.text,
         "workdir": directory,
@@ -145,7 +148,7 @@ def submit(store: Store, requests: list[dict], site: dict) -> list[str]:
         return [str(number)]
     with store.lock():
         limits.check_accept_limit(len(store.live()), len(requests), site)
-        if first["model"] == "NM":
+        if first["model"] != "ST":
             return [create(store, first, store.next_id(), None, {})]
         return [create(store, each, number, sub, more) for each, number, sub, more in steps.numbered(store, requests)]
 

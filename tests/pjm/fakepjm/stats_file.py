@@ -32,7 +32,7 @@ def text(job: dict, site: dict, nodes: bool) -> str:
 
 
 def block(title: str, pairs: list[tuple[str, object]]) -> str:
-    lines = [f" {key:<36}: {'-' if value is None else value}\n" for key, value in pairs]
+    lines = [f" {key:<35} : {'-' if value is None else value}\n" for key, value in pairs]
     return f"{title}\n\n{''.join(lines)}"
 
 

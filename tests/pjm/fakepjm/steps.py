@@ -39,7 +39,7 @@ def start_time(text: str | None) -> float | None:
 
 
 def key(model: str, number: int, sub: int | None) -> str:
-    return {"NM": f"{number}", "BU": f"{number}[{sub}]", "ST": f"{number}_{sub}"}[model]
+    return {"BU": f"{number}[{sub}]", "ST": f"{number}_{sub}"}.get(model, f"{number}")
 
 
 def bulk_range(text: str) -> tuple[int, int]:
