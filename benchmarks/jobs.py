@@ -64,7 +64,9 @@ def measure(site: Site) -> None:
         site.cluster.run("scancel", "-u", "root")
         own = seconds(lambda number=repeat: site.call("submit", "thousand", "--yes", "--out", f"runs{number}"))
         queued = site.cluster.run("squeue", "-h", "-t", "PD").count("\n")
-        asked = [seconds(lambda number=repeat: site.call("status", "thousand", "--out", f"runs{number}")) for _ in range(5)]
+        asked = [
+            seconds(lambda number=repeat: site.call("status", "thousand", "--out", f"runs{number}")) for _ in range(5)
+        ]
         squeue = [seconds(lambda: site.cluster.run("squeue", "-h", "--states=all", "-u", "root")) for _ in range(5)]
         python = [seconds(lambda: subprocess.run([sys.executable, "-c", ""], check=True)) for _ in range(5)]
         print(

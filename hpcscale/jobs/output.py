@@ -14,6 +14,7 @@ from hpcscale.spec.problems import InputError
 
 # srun --label writes "12: " before each line of rank 12, padded for as many ranks as there are.
 _LABEL = re.compile(r" *(\d+): ?")
+_BEGINNING_BYTES = 64 * 1024
 _POLL_SECONDS = 0.5
 # Nothing was printed for so long and the record does not move: it is said that nobody may be there any more.
 _QUIET_SECONDS = 600.0
@@ -72,9 +73,10 @@ def _of_ranks(folder: Path, rank: int | None) -> list[Path]:
 
 
 def _labelled(path: Path) -> bool:
+    """Whether lines say whose they are; srun's own do not."""
     with path.open("rb") as file:
-        first = file.readline(4096).decode(errors="replace")
-    return bool(_LABEL.match(first))
+        beginning = file.read(_BEGINNING_BYTES).decode(errors="replace")
+    return any(_LABEL.match(line) for line in beginning.splitlines())
 
 
 def content(output: Output, lines: int | None = None) -> Iterator[str]:

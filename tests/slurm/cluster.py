@@ -88,10 +88,15 @@ class Cluster:
             raise AssertionError(f"{' '.join(map(str, arguments))}: {done.stderr.strip()}")
         return str(done.stdout)
 
+    def configure(self) -> None:
+        """Writes the configuration, and starts munge if it does not run yet."""
+        self._write_configuration()
+        if "munged" not in self.daemons:
+            self._munge()
+
     def start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._write_configuration()
-        self._munge()
+        self.configure()
         if self.accounting:
             self._database()
             self.start_slurmdbd()
@@ -140,7 +145,7 @@ class Cluster:
     def start_slurmd(self, name: str) -> None:
         self._spawn("slurmd", "-D", "-N", name, label=name)
 
-    def wait_for(self, condition: object, seconds: float = 20, fail: bool = True) -> bool:
+    def wait_for(self, condition: object, seconds: float = 60, fail: bool = True) -> bool:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if condition():  # type: ignore[operator]

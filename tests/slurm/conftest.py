@@ -111,7 +111,9 @@ class Site:
             if condition():
                 return
             time.sleep(0.3)
-        raise AssertionError(self.call("status", "30b_tiny", code=None).stdout + self.cluster.run("squeue", "-a", check=False))
+        raise AssertionError(
+            self.call("status", "30b_tiny", code=None).stdout + self.cluster.run("squeue", "-a", check=False)
+        )
 
 
 @pytest.fixture

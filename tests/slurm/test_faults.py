@@ -153,7 +153,9 @@ def test_training_goes_on_while_the_controller_restarts_and_accounting_is_stoppe
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "runs"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(folder)], capture_output=True, check=False)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(folder)], capture_output=True, check=False
+    )
     if mounted.returncode != 0:
         pytest.skip("mounting a small file system needs root")
     yield folder
@@ -164,7 +166,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_ends_the_job_in_words_and_the_next_one_goes_on(site: Site, small_disk: Path) -> None:
-    site.put("studies/faults.yaml", STUDY.format(time="00:05:00", steps=400).replace(", checkpoint: {every_steps: 5}", ""))
+    site.put(
+        "studies/faults.yaml", STUDY.format(time="00:05:00", steps=400).replace(", checkpoint: {every_steps: 5}", "")
+    )
     site.call("submit", "faults", "--yes")
     status = lambda: next(iter(site.states("faults").values()))  # noqa: E731
     site.wait(lambda: int(str(status()["step"] or 0)) >= 3, 60)
@@ -184,7 +188,9 @@ def test_a_full_disk_ends_the_job_in_words_and_the_next_one_goes_on(site: Site, 
     assert steps == list(range(1, steps[-1] + 1)), "what was recorded is whole"
     assert record.damaged_lines <= 1
     filler.unlink()
-    site.put("studies/faults.yaml", STUDY.format(time="00:05:00", steps=400).replace(", checkpoint: {every_steps: 5}", ""))
+    site.put(
+        "studies/faults.yaml", STUDY.format(time="00:05:00", steps=400).replace(", checkpoint: {every_steps: 5}", "")
+    )
     again = site.call("submit", "faults", "--yes", "--only", "failed")
     assert "1 submitted" in again.stdout
     site.wait(lambda: int(str(status()["attempts"])) == 2 and status()["step"], 60)

@@ -51,7 +51,7 @@ export MASTER_PORT=$((10000 + SLURM_JOB_ID % 50000))
 
 cd -- "$point"
 status=0
-srun --kill-on-bad-exit=1 --cpu-bind=mask_cpu:7e000000000000,7e00000000000000,7e0000,7e000000,7e,7e00,7e00000000,7e0000000000 \
+srun --label --kill-on-bad-exit=1 --cpu-bind=mask_cpu:7e000000000000,7e00000000000000,7e0000,7e000000,7e,7e00,7e00000000,7e0000000000 \
   python3 -m hpcscale.train "$point/point.json" \
   > "$HPCSCALE_ATTEMPT/output" 2>&1 || status=$?
 

@@ -52,7 +52,7 @@ export MASTER_PORT=$((10000 + SLURM_JOB_ID % 50000))
 
 cd -- "$point"
 status=0
-srun --kill-on-bad-exit=1 --cpu-bind=cores \
+srun --label --kill-on-bad-exit=1 --cpu-bind=cores \
   python3 -m hpcscale.train "$point/point.json" \
   > "$HPCSCALE_ATTEMPT/output" 2>&1 || status=$?
 

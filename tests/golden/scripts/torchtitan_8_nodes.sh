@@ -47,7 +47,7 @@ export MASTER_PORT=$((10000 + SLURM_JOB_ID % 50000))
 
 cd -- "$point"
 status=0
-srun --kill-on-bad-exit=1 \
+srun --label --kill-on-bad-exit=1 \
   python3 -m hpcscale.train "$point/point.json" \
   > "$HPCSCALE_ATTEMPT/output" 2>&1 || status=$?
 
