@@ -246,6 +246,19 @@ def test_what_quoting_writes_is_read_back(prefix: str, value: str) -> None:
     assert words.split(f" --comment={written}", "sbatch" if prefix == "#SBATCH" else "shell") == [f"--comment={value}"]
 
 
+@pytest.mark.parametrize(
+    ("quoting_of", "text", "found"),
+    [  # the first ones were shown by sbatch 22.05.8 in its messages about wrong values
+        ("sbatch", r'--x="a\"b"', ['--x=a"b']), ("sbatch", r"--x='a\'b'", ["--x=a'b"]), ("sbatch", r"--x=a\ b", ["--x=a", "b"]),
+        ("sbatch", "--x=a#b", ["--x=a"]), ("sbatch", "--x=a'b c'd", ["--x=ab cd"]), ("sbatch", r'--x="a\nb"', ["--x=anb"]),
+        ("shell", r"--x='a\b'", [r"--x=a\b"]), ("shell", r"--x=a\ b", ["--x=a b"]), ("shell", "--x=a#b # c", ["--x=a#b"]),
+        ("shell", "-g hp000000          ", ["-g", "hp000000"]),
+    ],
+)  # fmt: skip
+def test_words_are_cut_as_each_scheduler_cuts_them(quoting_of: words.Quoting, text: str, found: list[str]) -> None:
+    assert words.split(text, quoting_of) == found
+
+
 SCRAPS = st.sampled_from(
     ["#!/bin/bash\n", "#SBATCH ", "#PJM ", "-L ", "node=", "--mpi ", "=", ",", "\n", " ", "$", "${", "}", "$((", "))", "(",
      ")", "'", '"', "`", "\\", "<<EOF\n", "EOF\n", "x", "--nodes=", "9" * 5000, "--time=", "1-2:3", ":", "--gres=gpu:", "@",
