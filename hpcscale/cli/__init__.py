@@ -15,6 +15,8 @@ from hpcscale.cli.errors import report_input_errors
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("init", "Write your settings: account or group, environment, interpreter."),
     "render": ("render", "Write the job scripts of a study."),
+    "doctor": ("doctor", "Can this login node submit: queues, account, environment, files."),
+    "lint": ("lint", "Read job scripts strictly: directives, variables, limits of the machine."),
     "dryrun": ("dryrun", "Run single ranks of a job here without their memory: would they fit and work?"),
     "run": ("run", "Run a study on this computer: render, run each point, report."),
     "submit": ("submit", "Submit the points of a study that are due: the bill first, each point exactly once."),
