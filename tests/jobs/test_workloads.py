@@ -124,7 +124,7 @@ def test_torchrun_starts_once_a_node_and_finds_its_host_at_juelich() -> None:
     point = one("30b_scaling", "juwels-*-dp4-*", "megatron-lm")
     assert "#SBATCH --nodes=48\n#SBATCH --ntasks-per-node=1\n#SBATCH --cpus-per-task=48\n" in point.script
     assert "export OMP_NUM_THREADS=12\n" in point.script, "threads of one of the node's four ranks"
-    assert "srun --kill-on-bad-exit=1 --cpu-bind=none" in point.script
+    assert "srun --label --kill-on-bad-exit=1 --cpu-bind=none" in point.script
     command = options(point.extra["workload.sh"])
     assert "--nnodes=48" in command
     assert "--nproc-per-node=4" in command

@@ -209,7 +209,7 @@ class Cluster:
         (at / "spool").mkdir(exist_ok=True)
         (at / "state").mkdir(exist_ok=True)
         accounting = (
-            [f"AccountingStorageType=accounting_storage/slurmdbd", "AccountingStorageHost=localhost",
+            ["AccountingStorageType=accounting_storage/slurmdbd", "AccountingStorageHost=localhost",
              f"AccountingStoragePort={self.database_port}", f"AccountingStoragePass={at}/munge.sock", "AccountingStoreFlags=job_comment"]
             if self.accounting else ["AccountingStorageType=accounting_storage/none"]
         )  # fmt: skip
@@ -256,7 +256,7 @@ def _step_daemons(spool: str) -> list[int]:
         if command.startswith("slurmstepd"):
             with contextlib.suppress(OSError):
                 if (
-                    spool in os.readlink(f"/proc/{pid}/cwd")
+                    spool in str(Path(f"/proc/{pid}/cwd").readlink())
                     or spool.encode() in Path(f"/proc/{pid}/environ").read_bytes()
                 ):
                     found.append(pid)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from hpcscale.record.reader import Record, read
+
 from .cluster import Cluster
 from .conftest import Site
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from hpcscale.record.reader import read
+
 from .conftest import Site
 
 

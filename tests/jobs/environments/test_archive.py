@@ -112,7 +112,8 @@ def test_under_slurm_one_process_a_node_unpacks_its_copy_before_the_ranks_start(
     assert starts[0] == f"sbcast --force {archive} {node}/hpcscale-7.tar"
     assert starts[1].startswith("srun --ntasks=2 --ntasks-per-node=1 bash -c")
     assert (
-        starts[2] == f"srun --kill-on-bad-exit=1 --cpu-bind=none python3 -m hpcscale.train {script.parent}/point.json"
+        starts[2]
+        == f"srun --label --kill-on-bad-exit=1 --cpu-bind=none python3 -m hpcscale.train {script.parent}/point.json"
     )
     assert starts[3].startswith("srun --ntasks=2 --ntasks-per-node=1 rm -rf")
     output = (script.parent / "attempts" / "7.0" / "output").read_text()
