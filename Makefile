@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 DEMO := .demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format benchmark benchmark-training clean
+.PHONY: help install demo test slurm check format benchmark benchmark-training benchmark-jobs clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,11 @@ demo: $(INSTALLED) ## train a tiny GPT on 1 and 2 cores, print the scaling table
 test: $(INSTALLED) ## run the whole test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
+slurm: ## install what the tests on a real Slurm need (Debian, as root); nothing is started or configured
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	  slurm-wlm slurm-wlm-basic-plugins slurmdbd slurm-client munge mariadb-server > /dev/null
+
 check: $(INSTALLED) ## lint, formatting, types, and the direction of imports between rooms
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -44,6 +49,9 @@ benchmark: $(INSTALLED) ## measure the command line against a bare interpreter a
 
 benchmark-training: $(INSTALLED) ## measure training on this CPU against Hugging Face's Llama and bare matrix products
 	$(BIN)/python benchmarks/training_cpu.py
+
+benchmark-jobs: $(INSTALLED) ## measure submit and status of 1,000 points on a real Slurm against bare sbatch and squeue
+	$(BIN)/python benchmarks/jobs.py
 
 clean: ## remove what make made, .venv included
 	rm -rf $(VENV) $(DEMO) dist build .pytest_cache .ruff_cache .hypothesis

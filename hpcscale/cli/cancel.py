@@ -41,6 +41,7 @@ def command(
     folder = out / asked.name
     found = status(selected(asked, machines, point, sets), folder)
     live = [each for each in found.points if each.job and (each.live or each.word == "unknown")]
+    live.sort(key=lambda each: each.word == "running")  # waiting ones first, or they would begin when those end
     if not live:
         click.echo(f"{asked.name}: no job is queued or running")
         return

@@ -84,6 +84,12 @@ class Queue(Strict):
         """The Slurm options that send a job here."""
         return dict(self.directives) or {"partition": self.name}
 
+    @property
+    def partition(self) -> str | None:
+        """Slurm's partition of this queue; None where the site chooses it by QOS or constraint."""
+        found = self.asked_with.get("partition")
+        return None if found is None else str(found)
+
 
 class Resource(Strict):
     """A value that a job may choose (clock, power mode). ``directive``: how the script says it; empty: not at all."""

@@ -86,7 +86,8 @@ def slurm(text: str = "\n".join(partition(*each) for each in AS_PROFILED), accou
 
 def pjm(small: str = ACL.format(elapse="72:00:00", low=1, high=384)) -> dict[str, str]:
     large = ACL.format(elapse="24:00:00", low=385, high=12288)
-    body = f"case $2 in small*) cat <<'EOF'\n{small}\nEOF\n;; *) cat <<'EOF'\n{large}\nEOF\n;; esac"
+    unknown = 'echo "[ERR.] PJM 0058 pjacl rscgrp=$2 does not exist." >&2; exit 1'
+    body = f"case $2 in small*) cat <<'EOF'\n{small}\nEOF\n;; large|spot-*) cat <<'EOF'\n{large}\nEOF\n;; *) {unknown} ;; esac"
     return {**dict.fromkeys(("pjsub", "pjstat", "pjdel"), "exit 1"), "pjacl": body, "id": "echo users hp000000"}
 
 

@@ -47,7 +47,7 @@ def pjm(*directives: str, body: str = "mpiexec true") -> str:
     return "\n".join(["#!/bin/bash", *(f"#PJM {each}" for each in directives), body, ""])
 
 
-GOOD_SLURM = ("--account=a", "--partition=booster", "--nodes=4", "--time=02:00:00")
+GOOD_SLURM = ("--account=a", "--partition=develbooster", "--nodes=4", "--time=02:00:00")
 GOOD_PJM = ('-L "rscunit=rscunit_ft01,rscgrp=small"', '-L "node=12"', "-L elapse=01:00:00", "-g hp000000")
 
 

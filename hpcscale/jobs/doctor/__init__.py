@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hpcscale.jobs.doctor import pjm, slurm
 from hpcscale.jobs.doctor.check import Check
-from hpcscale.jobs.doctor.compare import Difference, differences
+from hpcscale.jobs.doctor.compare import Difference, comparable, differences, place
 from hpcscale.jobs.doctor.environment import environment
 from hpcscale.jobs.doctor.files import files
 from hpcscale.jobs.doctor.limits import Limits
@@ -78,16 +78,27 @@ def _compared(machine: Machine, path: Path, found: dict[str, Limits]) -> tuple[l
         return [], ""
     checks = []
     for queue in machine.queues:
-        if queue.name not in found and machine.scheduler == "slurm":
-            message = f"Slurm has no partition {queue.name}; it has {', '.join(sorted(found))}: correct the profile"
+        name = place(machine, queue)
+        if name and name not in found and machine.scheduler == "slurm":
+            message = f"Slurm has no partition {name}; it has {', '.join(sorted(found))}: correct the profile"
             checks.append(Check("queues", "warning" if queue.on_request else "problem", message))
-        elif queue.name in found and not found[queue.name].up:
+        elif name in found and not found[name].up:
             checks.append(Check("queues", "warning", f"{queue.name} is closed at the moment; jobs wait until it opens"))
+        if not comparable(machine, queue):
+            checks.append(
+                Check("queues", "ok", f"{queue.name}: its limits are not a partition's, and are not compared")
+            )
     different = differences(machine, found)
     checks += [Check("queues", "problem" if each.promises else "warning", _sentence(each)) for each in different]
     diff, left = patch(path, different) if different else ("", [])
     checks += [Check("queues", "warning", each) for each in left]
-    same = [q.name for q in machine.queues if q.name in found and not any(q.name == d.name for d in different)]
+    same = [
+        queue.name
+        for queue in machine.queues
+        if place(machine, queue) in found
+        and comparable(machine, queue)
+        and not any(queue.name == each.name for each in different)
+    ]
     if same:
         checks.append(Check("queues", "ok", f"{', '.join(same)}: as the profile says"))
     if diff:

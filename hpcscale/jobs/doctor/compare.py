@@ -30,9 +30,20 @@ def differences(machine: Machine, found: dict[str, Limits]) -> list[Difference]:
     return [
         each
         for number, queue in enumerate(machine.queues)
-        if queue.name in found
-        for each in _of_queue(number, queue, found[queue.name])
+        if (name := place(machine, queue)) in found and comparable(machine, queue)
+        for each in _of_queue(number, queue, found[name])
     ]
+
+
+def place(machine: Machine, queue: Queue) -> str:
+    """What the scheduler calls it: Slurm's partition, PJM's resource group; empty where it has no such name."""
+    return (queue.partition or "") if machine.scheduler == "slurm" else queue.name
+
+
+def comparable(machine: Machine, queue: Queue) -> bool:
+    """A QOS, or a part of a partition's node range, has limits that the partition does not tell."""
+    same = [each for each in machine.queues if place(machine, each) == place(machine, queue)]
+    return len(same) == 1 and "qos" not in queue.directives
 
 
 def _of_queue(number: int, queue: Queue, limits: Limits) -> Iterator[Difference]:

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from hpcscale.jobs.doctor import slurm
+from hpcscale.jobs.doctor import pjm, slurm
 from hpcscale.spec.machine import Machine
 
 SYSTEM_NAME = Path("/etc/FZJ/systemname")
@@ -30,13 +30,17 @@ def guess(machines: Iterable[Machine]) -> list[Machine]:
     here = [each for each in known if each.scheduler in schedulers()]
     if len(here) > 1 and any(each.scheduler == "slurm" for each in here):
         _, found = slurm.queues()
-        here = [each for each in here if each.scheduler != "slurm" or _everyday(each) <= set(found)]
+        here = [
+            each for each in here if each.scheduler != "slurm" or (_everyday(each) and _everyday(each) <= set(found))
+        ]
+    if len(here) > 1 and any(each.scheduler == "pjm" for each in here):
+        here = [each for each in here if each.scheduler != "pjm" or pjm.queues(each)[1]]
     return here
 
 
 def _everyday(machine: Machine) -> set[str]:
-    """The queues that everybody may see."""
-    return {queue.name for queue in machine.queues if not queue.on_request}
+    """The partitions that everybody may see."""
+    return {queue.partition for queue in machine.queues if queue.partition and not queue.on_request}
 
 
 def _system_name() -> str:

@@ -18,7 +18,7 @@ from hpcscale.record.attempt import VARIABLE
 
 # The job that it waits for is a process; then it becomes the script, in the attempt folder that is named after itself.
 _LINE = (
-    '[ -z "$2" ] || tail --pid="$2" --follow /dev/null; sleep "$3"; '
+    '[ -z "$2" ] || tail --pid="$2" --follow /dev/null || exit 1; sleep "$3" || exit 1; '
     f'export {VARIABLE}="$4/attempts/local-${scheduler.TIME}-$$.0"; exec bash "$1"'
 )
 

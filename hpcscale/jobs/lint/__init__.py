@@ -89,6 +89,9 @@ def machine_of(text: str, machines: Iterable[Machine]) -> Machine | None:
         reading = readings.get(machine.scheduler)
         if reading and _is_named(reading, machine):
             fitting.append(machine)
+    if len(fitting) > 1:  # a script of hpcscale's own says whose it is
+        head = "\n".join(text.splitlines()[:8])
+        fitting = [each for each in fitting if each.title and f" for {each.title}." in head]
     return fitting[0] if len(fitting) == 1 else None
 
 
@@ -97,4 +100,5 @@ def _is_named(reading: Reading, machine: Machine) -> bool:
         return reading.value("-L rscunit") == machine.pjm.resource_unit
     option = {"slurm": "--partition", "pjm": "-L rscgrp"}.get(machine.scheduler, "")
     names = {each.strip() for each in (reading.value(option) or "").split(",")}
-    return bool(names & {queue.name for queue in machine.queues})
+    own = {queue.partition if machine.scheduler == "slurm" else queue.name for queue in machine.queues}
+    return bool(names & own)

@@ -31,14 +31,19 @@ def beyond(requests: list[Request], reading: Reading, machine: Machine) -> list[
 
 
 def _queue(request: Request, machine: Machine) -> list[Remark]:
-    known = {queue.name: queue for queue in machine.queues}
+    known: dict[str, list[Queue]] = {}
+    for queue in machine.queues:
+        name = queue.partition if machine.scheduler == "slurm" else queue.name
+        if name is not None:
+            known.setdefault(name, []).append(queue)
     remarks = []
     for name, line in request.queues:
         if name not in known:
             option = _QUEUE[machine.scheduler]
             remarks.append(error(line, f"{option}: {machine.name} has no queue '{name}'{suggestion(name, known)}"))
         else:
-            remarks += _limits(request, known[name], machine)
+            # Several where a partition's limits depend on nodes or QOS: one that takes the job is enough.
+            remarks += min((_limits(request, queue, machine) for queue in known[name]), key=len)
     if not request.queues and request.nodes and request.nodes.number > machine.nodes:
         way = "ask for fewer"
         remarks.append(
