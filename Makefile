@@ -31,8 +31,8 @@ test: $(INSTALLED) ## run the whole test suite
 
 slurm: ## install what the tests on a real Slurm need (Debian, as root); nothing is started or configured
 	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-	  slurm-wlm slurm-wlm-basic-plugins slurmdbd slurm-client munge mariadb-server > /dev/null
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+	  slurm-wlm slurmdbd munge mariadb-server > /dev/null
 
 check: $(INSTALLED) ## lint, formatting, types, and the direction of imports between rooms
 	$(BIN)/ruff check .

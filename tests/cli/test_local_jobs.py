@@ -66,7 +66,7 @@ def test_a_real_point_is_trained_in_the_background_and_followed(cli: Cli, tmp_pa
     assert "1 submitted" in cli("submit", "s.yaml", "--yes").stdout
     told = cli("status", "s.yaml", "--watch", "--every", "1").stdout
     assert told.splitlines()[-1] == "s: 1 completed"
-    assert "step     2/2" in cli("logs", "local-*", "-f").stdout
+    assert "step 2/2" in cli("logs", "local-*", "-f").stdout
     assert "s: nothing to submit" in cli("submit", "s.yaml", "--yes").stdout
 
 
