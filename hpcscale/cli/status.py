@@ -9,8 +9,9 @@ from typing import Any
 import click
 
 from hpcscale.cli import options, tables
+from hpcscale.jobs.render import split_sets
 from hpcscale.jobs.status import PointStatus, StudyStatus, status
-from hpcscale.spec import job, study
+from hpcscale.spec import study
 from hpcscale.spec.expand import expand
 from hpcscale.spec.point import Point
 from hpcscale.spec.problems import InputError
@@ -69,7 +70,7 @@ def selected(
     """The study's points that are meant. Raises InputError if there is none."""
     from fnmatch import fnmatchcase
 
-    overrides = {key: value for key, value in sets if not job.is_setting(key)}
+    overrides, _ = split_sets(asked, sets)
     found = expand(asked, machines, overrides).points
     chosen = [each for each in found if pattern is None or fnmatchcase(each.identity, pattern)]
     if not chosen:

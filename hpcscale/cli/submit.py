@@ -83,7 +83,7 @@ def command(
     result = hand_over(rendering, plan, max_jobs, quiet=as_json)
     if as_json:
         options.print_json(_document(plan, result))
-    if result.refused:
+    if result.refused or result.interrupted:
         sys.exit(FAILED)
 
 
@@ -131,6 +131,8 @@ def hand_over(
     for reason, identities in _grouped(result.refused).items():
         more = f" and {len(identities) - 1} more" if len(identities) > 1 else ""
         click.echo(f"not submitted: {identities[0]}{more}: {reason}", err=True)
+    if result.interrupted:
+        click.echo("interrupted: what was not submitted is as it was before", err=True)
     if not quiet:
         click.echo(f"{len(result.submitted)} submitted; follow them with: hpcscale status {rendering.expansion.study.path} --watch")  # fmt: skip
     return result

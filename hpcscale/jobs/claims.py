@@ -22,8 +22,9 @@ from hpcscale.jobs.ledger import Claim, Ledger
 from hpcscale.jobs.schedulers import Scheduler, Unreachable
 from hpcscale.spec.point import Point
 
-# A claim of another host whose submitter cannot be seen: sbatch and pjsub give up long before.
-FOREIGN_CLAIM_SECONDS = 300.0
+# A claim of another host, whose submitter cannot be seen, is dead after so long; a submitter renews its claims much sooner.
+FOREIGN_CLAIM_SECONDS = 600.0
+RENEWAL_SECONDS = 60.0
 # How long a submission command of a killed submitter is waited for.
 ON_ITS_WAY_SECONDS = 60.0
 
@@ -68,6 +69,12 @@ def claim(points: list[Point], folder: Path, known_jobs: dict[str, int], schedul
         )
     ledgers.append(folder, given_up)
     return won
+
+
+def renew(points: list[Point], token: str, folder: Path) -> None:
+    """For submitters elsewhere: this one is still at it."""
+    now = time.time()
+    ledgers.append(folder, [{"kind": "claim", **asdict(_own(point, token, now))} for point in points])
 
 
 def release(point: Point, token: str, folder: Path, reason: str) -> None:

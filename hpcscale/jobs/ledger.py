@@ -118,7 +118,8 @@ def _take(ledger: Ledger, claims: dict[tuple[str, str], Claim], line: dict[str, 
     match line["kind"]:
         case "claim":
             claim = Claim(**{key: value for key, value in line.items() if key != "kind"})
-            claims.setdefault((claim.point, claim.token), claim)
+            known = claims.setdefault((claim.point, claim.token), claim)
+            known.time = max(known.time, claim.time)  # renewed: it keeps its place
         case "submitted":
             job = Job(**{("id" if key == "job" else key): value for key, value in line.items() if key != "kind"})
             if job.id and "%" not in job.id:

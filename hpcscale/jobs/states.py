@@ -53,6 +53,8 @@ PJM_CODES: dict[int, tuple[str, str]] = {
     30: ("failed", "suspend or resume"),
 }
 
+# In the attempt folder of a job without a scheduler: what its script ended with.
+EXIT_STATUS = "exit-status"
 KILLED = 137  # 128 + SIGKILL: what a shell and srun say of a rank that the kernel killed
 
 

@@ -22,7 +22,7 @@ from hpcscale.jobs import progress as progresses
 from hpcscale.jobs.ledger import Job, Ledger
 from hpcscale.jobs.progress import Progress
 from hpcscale.jobs.schedulers import Unreachable, scheduler
-from hpcscale.jobs.states import LIVE, JobState
+from hpcscale.jobs.states import EXIT_STATUS, LIVE, JobState
 from hpcscale.record import outcome
 from hpcscale.record.schema import FAILURES
 from hpcscale.spec.point import Point
@@ -147,7 +147,7 @@ def _point(point: Point, folder: Path, ledger: Ledger, asked: _Asked) -> tuple[P
     if not jobs:
         return _without_jobs(base, ledger, done), []
     job = jobs[-1]
-    state = asked.states.get(job.id) or _noted(job)
+    state = asked.states.get(job.id) or _noted(job) or _told_by_its_script(job, point, newest)
     own = newest if newest is not None and newest.job in {each.id for each in jobs} else None
     base = replace(base, job=job.id, state=state, checked=job.id not in asked.unsure)
     if (state is None or state.ended) and _is_being_requeued(newest, point):
@@ -226,6 +226,17 @@ def _noted(job: Job) -> JobState | None:
     line = job.ended
     return JobState(job.id, line.get("word", "failed"), line.get("state", ""), line.get("reason", ""),
                     line.get("exit_code"), line.get("signal"))  # fmt: skip
+
+
+def _told_by_its_script(job: Job, point: Point, newest: Progress | None) -> JobState | None:
+    """Without a scheduler nobody else knows how a script ended."""
+    if point.machine.scheduler != "local" or newest is None or newest.job != job.id or job.cancelled:
+        return None
+    try:
+        code = int((newest.attempt / EXIT_STATUS).read_text())
+    except (OSError, ValueError):
+        return None
+    return JobState(job.id, "failed" if code else "completed", f"exit status {code}", exit_code=code)
 
 
 def _just_ended(job: Job, asked: _Asked) -> bool:

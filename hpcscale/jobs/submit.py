@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +23,7 @@ from hpcscale.spec.problems import InputError
 from hpcscale.spec.units import format_seconds
 
 if TYPE_CHECKING:
-    from hpcscale.jobs.executors.handover import ScriptExecutor
+    from hpcscale.jobs.executors.handover import Handover, ScriptExecutor
 
 # --only WORD: the points' words that it means.
 ONLY: dict[str, tuple[str, ...]] = {
@@ -45,6 +47,7 @@ class Plan:
 
     chosen: list[PointStatus] = field(default_factory=list)
     left: list[tuple[PointStatus, str]] = field(default_factory=list)
+    by_itself: bool = True  # retries because they are due, not because somebody asked for them now
     live: list[Job] = field(default_factory=list)  # the study's jobs that are queued or running already
 
     @property
@@ -76,7 +79,7 @@ class Bill:
 def plan(found: StudyStatus, only: tuple[str, ...] = ()) -> Plan:
     """Which points to submit: with ``only`` those in one of these states, else new ones and those whose retry is due."""
     words = {word for name in only for word in ONLY[name]}
-    result = Plan(live=found.live_jobs)
+    result = Plan(live=found.live_jobs, by_itself=not only)
     for each in found.points:
         reason = _why_not(each, words)
         if reason is None:
@@ -150,6 +153,7 @@ class Outcome:
     found: dict[str, str] = field(default_factory=dict)  # identity -> job that an interrupted submit had submitted
     refused: dict[str, str] = field(default_factory=dict)  # identity -> what the scheduler said
     left: dict[str, str] = field(default_factory=dict)  # identity -> why somebody else does it
+    interrupted: bool = False
 
 
 def submit(
@@ -167,51 +171,95 @@ def submit(
     machines = {point.machine.scheduler for point in plan.points}
     executors = {name: _executor(name, folder) for name in machines}
     known = {each.point.identity: each.jobs for each in plan.chosen}
-    retried = {each.point.identity: each.jobs for each in plan.chosen if each.word in ("timeout", "preempted", "node")}
     won = claims.claim(plan.points, folder, known, {name: scheduler(name) for name in machines})
-    result = Outcome(left=won.lost, found=won.found)
-    lock = threading.Lock()
-    stopped = threading.Event()
+    desk = _Desk(plan, rendered, folder, won, executors, max_jobs is not None, told)
+    try:
+        if max_jobs is None:
+            with desk.until_interrupted(ThreadPoolExecutor(IN_FLIGHT)) as pool:
+                list(pool.map(lambda point: desk.hand_over(point, None), won.points))
+        else:
+            _in_lanes(won.points, _tails(plan, max_jobs), max_jobs, desk)
+    except KeyboardInterrupt:
+        desk.outcome.interrupted = True
+    return desk.outcome
 
-    def one(point: Point, after: str | None) -> str | None:
-        from hpcscale.jobs.executors.handover import Handover
 
-        if stopped.is_set():
-            claims.release(point, won.token, folder, "stopped before it was submitted")
+class _Desk:
+    """Hands points over, several at a time: each is in the ledger before the next one of its lane goes."""
+
+    def __init__(
+        self, plan: Plan, rendered: dict[str, Rendered], folder: Path, won: claims.Won, executors: dict[str, ScriptExecutor],
+        lanes: bool, told: Callable[[str, str], None],
+    ):  # fmt: skip
+        self.outcome = Outcome(left=won.lost, found=won.found)
+        self.stopped = threading.Event()
+        self._rendered, self._folder, self._token, self._executors = rendered, folder, won.token, executors
+        self._lanes, self._told, self._lock = lanes, told, threading.Lock()
+        self._open = {point.identity: point for point in won.points}
+        self._renewed = time.monotonic()
+        again = ("timeout", "preempted", "node")
+        self._retried = {
+            each.point.identity: each.jobs for each in plan.chosen if plan.by_itself and each.word in again
+        }
+
+    @contextlib.contextmanager
+    def until_interrupted(self, pool: ThreadPoolExecutor) -> Iterator[ThreadPoolExecutor]:
+        """Ctrl-C: what is on its way is waited for, the rest is given back."""
+        with pool:
+            try:
+                yield pool
+            except KeyboardInterrupt:
+                self.stopped.set()
+                raise
+
+    def hand_over(self, point: Point, after: str | None) -> str | None:
+        """The point's job; None if there is none, and the outcome says why."""
+        if self.stopped.is_set():
+            claims.release(point, self._token, self._folder, "stopped before it was submitted")
             return None
-        handover = Handover(
-            rendered[point.identity].folder / SCRIPT,
-            quoting.job_name(point.study, point.hash),
-            claims.comment_of(point, won.token),
-            after=after,
-            lane=max_jobs is not None,
-            delay_seconds=_delay(retried.get(point.identity, 0)),
-        )
+        self._renew()
         try:
-            job = executors[point.machine.scheduler].submit_script(handover).job_id
+            job = self._executors[point.machine.scheduler].submit_script(self._handover(point, after)).job_id
         except Refused as error:
-            claims.release(point, won.token, folder, str(error))
-            with lock:
-                result.refused[point.identity] = str(error)
+            claims.release(point, self._token, self._folder, str(error))
+            self._note(self.outcome.refused, point, str(error))
             return None
         except Unreachable as error:
             # Nobody knows what became of it: the claim stays, and the next submit looks.
-            stopped.set()
-            with lock:
-                result.refused[point.identity] = f"{error}; the next hpcscale submit finds out what became of it"
+            self.stopped.set()
+            self._note(self.outcome.refused, point, f"{error}; the next hpcscale submit finds out what became of it")
             return None
-        ledgers.append(folder, [claims.submitted_line(point, won.token, job)])
-        with lock:
-            result.submitted[point.identity] = job
-            told(point.identity, job)
+        ledgers.append(self._folder, [claims.submitted_line(point, self._token, job)])
+        self._note(self.outcome.submitted, point, job)
+        with self._lock:
+            self._told(point.identity, job)
         return job
 
-    if max_jobs is None:
-        with ThreadPoolExecutor(IN_FLIGHT) as pool:
-            list(pool.map(lambda point: one(point, None), won.points))
-    else:
-        _in_lanes(won.points, _tails(plan, max_jobs), max_jobs, one)
-    return result
+    def _handover(self, point: Point, after: str | None) -> Handover:
+        from hpcscale.jobs.executors.handover import Handover
+
+        return Handover(
+            self._rendered[point.identity].folder / SCRIPT,
+            quoting.job_name(point.study, point.hash),
+            claims.comment_of(point, self._token),
+            after=after,
+            lane=self._lanes,
+            delay_seconds=_delay(self._retried.get(point.identity, 0)),
+        )
+
+    def _note(self, where: dict[str, str], point: Point, text: str) -> None:
+        with self._lock:
+            where[point.identity] = text
+            self._open.pop(point.identity, None)
+
+    def _renew(self) -> None:
+        """Thousands of points take minutes: submitters on other hosts must see that somebody is at it."""
+        with self._lock:
+            if time.monotonic() - self._renewed < claims.RENEWAL_SECONDS:
+                return
+            self._renewed = time.monotonic()
+            waiting = list(self._open.values())
+        claims.renew(waiting, self._token, self._folder)
 
 
 def _executor(name: str, folder: Path) -> ScriptExecutor:
@@ -236,9 +284,7 @@ def _tails(plan: Plan, max_jobs: int) -> list[str]:
     return [job.id for job in plan.live if job not in pjm]
 
 
-def _in_lanes(
-    points: list[Point], live: list[str], max_jobs: int, one: Callable[[Point, str | None], str | None]
-) -> None:
+def _in_lanes(points: list[Point], live: list[str], max_jobs: int, desk: _Desk) -> None:
     """As many lanes as jobs may run at once; in a lane, each job waits for the one before. Lanes go on side by side."""
     # Live jobs of earlier submissions, dealt in their order: the last of each lane is what the next job waits for.
     tails: list[str | None] = [None] * max_jobs
@@ -249,7 +295,7 @@ def _in_lanes(
     def lane(number: int) -> None:
         tail = tails[order[number]]
         for point in points[number::max_jobs]:
-            tail = one(point, tail) or tail
+            tail = desk.hand_over(point, tail) or tail
 
-    with ThreadPoolExecutor(min(max_jobs, IN_FLIGHT)) as pool:
+    with desk.until_interrupted(ThreadPoolExecutor(min(max_jobs, IN_FLIGHT))) as pool:
         list(pool.map(lane, range(max_jobs)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -158,6 +159,21 @@ def test_max_jobs_is_held_by_step_jobs(sleepers: Site) -> None:
     sleepers.wait(lambda: sum(each["state"] == "running" for each in sleepers.states("sleepers").values()) == 2)
     time.sleep(1)
     assert sum(each["state"] == "running" for each in sleepers.states("sleepers").values()) == 2
+
+
+def test_what_a_killed_submit_had_handed_over_is_found_again(sleepers: Site) -> None:
+    """A claim of a process that is gone, and a job with the claim's token in its comment."""
+    sleepers.call("render", "sleepers")
+    points = sorted(path.parent.name for path in sleepers.folder.glob("runs/sleepers/*/job.sh"))
+    claims = [{"kind": "claim", "point": point, "hash": point[-8:], "token": "cafe0123", "host": socket.gethostname(), "pid": 1,
+               "started": "0", "user": "me", "time": time.time()} for point in points[:2]]  # fmt: skip
+    (sleepers.folder / "runs/sleepers/ledger.jsonl").write_text("".join(json.dumps(claim) + "\n" for claim in claims))
+    script = sleepers.folder / "runs/sleepers" / points[0] / "job.sh"
+    assert sleepers.pjm.run("pjsub", "--comment", f"hpcscale/{points[0]}/cafe0123", script).returncode == 0
+    done = sleepers.call("submit", "sleepers", "--yes")
+    assert f"found: {points[0]} had been submitted as job" in done.stderr
+    assert "2 submitted" in done.stdout
+    assert len(sleepers.pjm.jobs()) == 3
 
 
 LONG = """\

@@ -116,6 +116,9 @@ class Cluster:
             self.wait_for(lambda: not self.run("squeue", "-h", check=False).strip(), seconds=10, fail=False)
         for name in reversed(list(self.daemons)):
             self.kill(name, signal.SIGTERM)
+        for pid in _with_variable(f"SLURM_CONF={self.folder}/slurm.conf"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def kill(self, daemon: str, number: int = signal.SIGKILL) -> None:
         process = self.daemons.pop(daemon)
@@ -265,9 +268,14 @@ def _step_daemons(spool: str) -> list[int]:
 
 def _of_node(name: str) -> list[int]:
     """Processes of steps that Slurm started on the node."""
+    return _with_variable(f"SLURMD_NODENAME={name}")
+
+
+def _with_variable(setting: str) -> list[int]:
+    """Processes that were started with it."""
     found = []
     for path in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):
-            if f"SLURMD_NODENAME={name}\0".encode() in path.read_bytes():
+            if f"{setting}\0".encode() in path.read_bytes():
                 found.append(int(path.parent.name))
     return found

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hpcscale.jobs.lint import lint
 from hpcscale.jobs.render import Request, render
 from hpcscale.spec import locate, machine, study
 from hpcscale.spec.job import SettingsFile
@@ -46,7 +47,10 @@ def controller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 def become(controller: Cluster, profile: Machine) -> None:
-    """Restarts the controller as this machine."""
+    """Restarts the controller as this machine, unless it is."""
+    if controller.prefix == profile.name:
+        return
+    controller.prefix = profile.name
     if "slurmctld" in controller.daemons:
         controller.kill("slurmctld")
     count, cpus = profile.nodes, int(profile.node.cores) * profile.node.threads_per_core
@@ -102,3 +106,37 @@ def test_slurm_takes_every_script_of_this_machine(name: str, controller: Cluster
             refused[identity] = done.stderr.strip()
     assert len(wanted) >= 2
     assert refused == {}
+    assert {identity: found for identity, script in wanted.items() if (found := lint(script, "job.sh", profile))} == {}
+
+
+# machines.md 6.1: what a person gets wrong, and whether sbatch --test-only of 22.05 says so.
+GOOD = ["#!/bin/bash", "#SBATCH --account=root", "#SBATCH --partition=develbooster", "#SBATCH --nodes=2", "#SBATCH --time=01:00:00"]
+WRONG = {
+    "unknown option": (["#SBATCH --bogus-flag"], True),
+    "too many nodes": (["#SBATCH --nodes=5"], True),
+    "unknown partition": (["#SBATCH --partition=nosuch"], True),
+    "two memories": (["#SBATCH --mem=1G", "#SBATCH --mem-per-cpu=1G"], True),
+    "nine GPUs": (["#SBATCH --gres=gpu:9"], True),
+    "a signal too early": (["#SBATCH --signal=USR1@70000"], True),
+    "a bad open mode": (["#SBATCH --open-mode=foo"], True),
+    "five hours on develbooster": (["#SBATCH --time=05:00:00"], None),  # only where EnforcePartLimits is on
+    "a directive after the first command": (["hostname", "#SBATCH --exclusive"], False),
+}
+
+
+@pytest.mark.parametrize("name", list(WRONG))
+def test_what_sbatch_lets_through_is_caught_by_lint(name: str, controller: Cluster, tmp_path: Path) -> None:
+    profile = machine.read(locate.find("juwels-booster", "machines", "machine"))
+    become(controller, profile)
+    lines, refused = WRONG[name]
+    for kind, text in (("good", GOOD), ("wrong", [*GOOD, *lines])):
+        (tmp_path / f"{kind}.sh").write_text("\n".join([*text, "hostname"]) + "\n")
+    answers = {
+        kind: subprocess.run(["sbatch", "--test-only", str(tmp_path / f"{kind}.sh")], env=controller.environment, capture_output=True, check=False).returncode
+        for kind in ("good", "wrong")
+    }  # fmt: skip
+    assert answers["good"] == 0
+    assert refused is None or (answers["wrong"] != 0) == refused
+    found = lint((tmp_path / "wrong.sh").read_text(), "wrong.sh", profile)
+    assert [each for each in found if each.severity == "error"], "lint catches it either way"
+    assert lint((tmp_path / "good.sh").read_text(), "good.sh", profile) == []

@@ -14,12 +14,14 @@ from submitit.local import local
 from hpcscale.jobs.executors.handover import Handover, ScriptJob, ScriptWatcher
 from hpcscale.jobs.schedulers import local as scheduler
 from hpcscale.jobs.schedulers.command import environment
+from hpcscale.jobs.states import EXIT_STATUS
 from hpcscale.record.attempt import VARIABLE
 
-# The job that it waits for is a process; then it becomes the script, in the attempt folder that is named after itself.
+# The job that it waits for is a process; then the script runs in the attempt folder that is named after this process.
 _LINE = (
     '[ -z "$2" ] || tail --pid="$2" --follow /dev/null || exit 1; sleep "$3" || exit 1; '
-    f'export {VARIABLE}="$4/attempts/local-${scheduler.TIME}-$$.0"; exec bash "$1"'
+    f'export {VARIABLE}="$4/attempts/local-${scheduler.TIME}-$$.0"; '
+    f'bash "$1"; status=$?; echo "$status" > "${VARIABLE}/{EXIT_STATUS}"; exit "$status"'
 )
 
 

@@ -116,6 +116,7 @@ class PJMExecutor(core.PicklingExecutor):
         if not self.affinity() > 0:
             raise RuntimeError("Could not detect pjsub, are you indeed on a login node of a PJM system?")
         self.python = shlex.quote(sys.executable)
+        self._throttling = 0.0  # submitit waits 0.2 s between two jobs for Slurm's sake
 
     @classmethod
     def name(cls) -> str:
