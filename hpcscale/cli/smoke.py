@@ -9,7 +9,7 @@ from dataclasses import replace
 import click
 
 from hpcscale.cli.errors import FAILED
-from hpcscale.jobs import submit as submission
+from hpcscale.jobs import plan as plans
 from hpcscale.jobs.render import Rendering, Request, render
 from hpcscale.jobs.status import PointStatus, status
 from hpcscale.spec import job
@@ -32,9 +32,9 @@ def smoke(asked: Study, request: Request, ask: bool, dry_run: bool) -> None:
     small = _shortened(asked, request, smallest)
     (found,) = status([each.point for each in small.points], small.folder, write=not dry_run).points
     # It is asked for now, whatever an earlier one said.
-    plan = submission.Plan(chosen=[found] if not found.live else [], left=[(found, "")] if found.live else [])
+    plan = plans.Plan(chosen=[found] if not found.live else [], left=[(found, "")] if found.live else [])
     point = small.points[0].point
-    click.echo(f"smoke test of {smallest.identity}: 2 steps on {point.queue.name if point.queue else point.machine.name}, {submission.bill([point]).sentence()}", err=True)  # fmt: skip
+    click.echo(f"smoke test of {smallest.identity}: 2 steps on {point.queue.name if point.queue else point.machine.name}, {plans.bill([point]).sentence()}", err=True)  # fmt: skip
     if dry_run:
         return
     from hpcscale.cli.submit import confirm, hand_over

@@ -10,6 +10,7 @@ import click
 
 from hpcscale.cli import options
 from hpcscale.cli.errors import FAILED
+from hpcscale.jobs import plan as plans
 from hpcscale.jobs import submit as submission
 from hpcscale.jobs.render import Rendering, Request, render
 from hpcscale.jobs.status import StudyStatus, status
@@ -22,7 +23,7 @@ from hpcscale.spec.problems import InputError
 @options.machine_option
 @options.point_option
 @click.option(
-    "--only", multiple=True, type=click.Choice(list(submission.ONLY)),
+    "--only", multiple=True, type=click.Choice(list(plans.ONLY)),
     help="Only points in this state, whatever the study says of retries. Repeatable.",
 )  # fmt: skip
 @click.option("--max-jobs", type=click.IntRange(1), metavar="N", help="No more than N of the study's jobs at once; the scheduler holds the rest back.")  # fmt: skip
@@ -72,9 +73,9 @@ def command(
             click.echo(each, err=True)
         raise InputError(f"{asked.name}: no point is left" + (f" that matches '{point}'" if point else ""))
     found = status([each.point for each in rendering.points], rendering.folder, write=not dry_run)
-    plan = submission.plan(found, only)
+    plan = plans.plan(found, only)
     _explain(rendering, found, plan, as_json)
-    submission.check_budget(plan, asked.file.budget_node_hours, asked.name)
+    plans.check_budget(plan, asked.file.budget_node_hours, asked.name)
     if not plan.chosen or dry_run:
         if as_json:
             options.print_json(_document(plan, None))
@@ -110,9 +111,7 @@ def confirm(yes: bool) -> None:
         raise InputError("nothing was submitted")
 
 
-def hand_over(
-    rendering: Rendering, plan: submission.Plan, max_jobs: int | None, quiet: bool = False
-) -> submission.Outcome:
+def hand_over(rendering: Rendering, plan: plans.Plan, max_jobs: int | None, quiet: bool = False) -> submission.Outcome:
     """Writes the chosen points' files, submits them, and says what came of it."""
     from hpcscale.jobs.schedulers import Unreachable
 
@@ -149,7 +148,7 @@ def _grouped(reasons: dict[str, str]) -> dict[str, list[str]]:
     return grouped
 
 
-def _explain(rendering: Rendering, found: StudyStatus, plan: submission.Plan, as_json: bool) -> None:
+def _explain(rendering: Rendering, found: StudyStatus, plan: plans.Plan, as_json: bool) -> None:
     """The bill, and in a few lines what is left out and why."""
     for note in found.notes:
         click.echo(f"note: {note}", err=True)
@@ -167,12 +166,12 @@ def _explain(rendering: Rendering, found: StudyStatus, plan: submission.Plan, as
         click.echo(f"{rendering.study}: nothing to submit", err=as_json)
         return
     again = sum(each.word != "new" for each in plan.chosen)
-    words = f"{rendering.study}: {submission.bill(plan.points).sentence()}" + (f" ({again} again)" if again else "")
+    words = f"{rendering.study}: {plans.bill(plan.points).sentence()}" + (f" ({again} again)" if again else "")
     click.echo(words, err=as_json)
 
 
-def _document(plan: submission.Plan, result: submission.Outcome | None) -> dict[str, Any]:
-    bill = submission.bill(plan.points)
+def _document(plan: plans.Plan, result: submission.Outcome | None) -> dict[str, Any]:
+    bill = plans.bill(plan.points)
     return {
         "jobs": bill.jobs,
         "node_hours": bill.node_hours,

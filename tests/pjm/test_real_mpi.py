@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
-from train.toys import document
-
-from hpcscale.record import reader
 
 from .system import PJM
 
@@ -63,13 +59,3 @@ def test_the_rank_that_fails_is_named(mpi: PJM, way: str, code: int, words: str)
     out, err = submit(mpi, f"program.py {way}", 2)
     assert out == f"code {code}\n"
     assert words in err
-
-
-@pytest.mark.parametrize("layout", [{"dp": 2}, {"dp": 2, "tp": 2}], ids=["2 ranks", "4 ranks"])
-def test_hpcscale_trains_through_mpi(mpi: PJM, layout: dict[str, int]) -> None:
-    point = document(layout=layout, communication="mpi", machine="fugaku")
-    (mpi.work / "point.json").write_text(json.dumps(point))
-    out, err = submit(mpi, "-W ignore -m hpcscale.train point.json", point["ranks"])
-    assert (out, err) == ("code 0\n", ""), [path.read_text() for path in mpi.work.glob("out/0/*")]
-    record = reader.read(next(mpi.work.glob("**/record.jsonl")))
-    assert len(record.steps) == 10

@@ -132,10 +132,10 @@ class Cluster:
     def kill_node(self, name: str) -> None:
         """As a node that loses power: its slurmd, its step daemons and all that they started are gone at once."""
         spool = str(self.folder / "spool" / name)
+        self.kill(name)  # first, or it would live to tell that the job's script has ended
         for pid in [*_step_daemons(spool), *_of_node(name)]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self.kill(name)
 
     def start_slurmctld(self, *options: str) -> None:
         self._spawn("slurmctld", "-D", *options)

@@ -110,7 +110,13 @@ def test_slurm_takes_every_script_of_this_machine(name: str, controller: Cluster
 
 
 # machines.md 6.1: what a person gets wrong, and whether sbatch --test-only of 22.05 says so.
-GOOD = ["#!/bin/bash", "#SBATCH --account=root", "#SBATCH --partition=develbooster", "#SBATCH --nodes=2", "#SBATCH --time=01:00:00"]
+GOOD = [
+    "#!/bin/bash",
+    "#SBATCH --account=root",
+    "#SBATCH --partition=develbooster",
+    "#SBATCH --nodes=2",
+    "#SBATCH --time=01:00:00",
+]
 WRONG = {
     "unknown option": (["#SBATCH --bogus-flag"], True),
     "too many nodes": (["#SBATCH --nodes=5"], True),
