@@ -13,7 +13,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -131,9 +131,8 @@ class Cluster:
 
     def kill_node(self, name: str) -> None:
         """As a node that loses power: its slurmd, its step daemons and all that they started are gone at once."""
-        spool = str(self.folder / "spool" / name)
         self.kill(name)  # first, or it would live to tell that the job's script has ended
-        for pid in [*_step_daemons(spool), *_of_node(name)]:
+        for pid in _with_step_daemons(_with_variable(f"SLURMD_NODENAME={name}")):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
@@ -246,29 +245,15 @@ class Cluster:
         database.chmod(0o600)
 
 
-def _commands() -> Iterator[tuple[int, str]]:
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            yield int(path.parent.name), path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-
-
-def _step_daemons(spool: str) -> list[int]:
-    """slurmstepd processes whose node's spool folder is ``spool``."""
-    found = []
-    for pid, command in _commands():
-        if command.startswith("slurmstepd"):
-            with contextlib.suppress(OSError):
-                if (
-                    spool in str(Path(f"/proc/{pid}/cwd").readlink())
-                    or spool.encode() in Path(f"/proc/{pid}/environ").read_bytes()
-                ):
-                    found.append(pid)
-    return found
-
-
-def _of_node(name: str) -> list[int]:
-    """Processes of steps that Slurm started on the node."""
-    return _with_variable(f"SLURMD_NODENAME={name}")
+def _with_step_daemons(pids: list[int]) -> list[int]:
+    """The slurmstepd processes that started these, and then these."""
+    parents = []
+    for pid in pids:
+        with contextlib.suppress(OSError, IndexError):
+            parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+            if Path(f"/proc/{parent}/comm").read_text().strip() == "slurmstepd":
+                parents.append(parent)
+    return [*dict.fromkeys(parents), *pids]
 
 
 def _with_variable(setting: str) -> list[int]:
