@@ -26,8 +26,15 @@ demo: $(INSTALLED) ## train a tiny GPT on 1 and 2 cores, print the scaling table
 	$(BIN)/hpcscale report studies/quickstart.yaml --runs $(DEMO)/runs --chart $(DEMO)/scaling.png > /dev/null
 	@echo "chart: $(DEMO)/scaling.png"
 
+# Tests of schedulers mostly wait, so they run beside the others, which compute.
+SCHEDULERS := tests/slurm tests/pjm
 test: $(INSTALLED) ## run the whole test suite
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	@export OMP_NUM_THREADS=1; \
+	$(BIN)/python -m pytest $(SCHEDULERS) > $(VENV)/schedulers.log 2>&1 & beside=$$!; \
+	$(BIN)/python -m pytest $(SCHEDULERS:%=--ignore=%); main=$$?; \
+	wait $$beside; schedulers=$$?; \
+	echo "$(SCHEDULERS):"; cat $(VENV)/schedulers.log; \
+	exit $$((main > schedulers ? main : schedulers))
 
 slurm: ## install what the tests on a real Slurm need (Debian, as root); nothing is started or configured
 	apt-get update -qq

@@ -1,4 +1,4 @@
-"""Every layout trains the same model: float64 losses and gradient norms of 20 steps against one process.
+"""Every layout trains the same model: float64 losses and gradient norms step by step against one process.
 
 Ranks are started once for each number of them and run all cases. Data can be learnt, batches are ragged where they may
 be, weight decay is on and the gradient is clipped in most steps; vocabularies are padded, embeddings tied (gpt, mpt,
