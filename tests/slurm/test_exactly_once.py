@@ -111,3 +111,27 @@ def test_a_budget_stops_a_submission_before_anything_is_queued(many: Site) -> No
 def test_without_a_terminal_nothing_is_submitted_unasked(many: Site) -> None:
     assert "there is no terminal to ask on; give --yes" in many.call("submit", "many", code=2).stderr
     assert subprocess.run(["squeue", "-h"], env=many.environment, capture_output=True, check=True).stdout == b""
+
+
+def test_ctrl_c_gives_back_what_was_not_submitted_yet(many: Site) -> None:
+    from hpcscale.jobs import ledger
+
+    process = many.start("submit", "many", "--yes", "--max-jobs", "1")  # one after the other, so that there is time
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "interrupted: what was not submitted is as it was before" in told
+    assert 0 < len(names(many)) < POINTS
+    assert ledger.read(many.folder / "runs/many").claims == []
+    many.call("submit", "many", "--yes")
+    assert set(names(many).values()) == {1}
+    assert len(names(many)) == POINTS
+
+
+def test_variables_of_the_shell_do_not_override_the_script(many: Site) -> None:
+    many.call("submit", "many", "--yes", "--point", "mbs1-seed1-*", SBATCH_TIMELIMIT="1", SBATCH_JOB_NAME="other")
+    assert many.cluster.run("squeue", "-h", "-o", "%l %j").split()[0] == "10:00"
+    assert next(iter(names(many))).startswith("many-")
