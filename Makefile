@@ -26,10 +26,10 @@ demo: $(INSTALLED) ## train a tiny GPT on 1 and 2 cores, print the scaling table
 	$(BIN)/hpcscale report studies/quickstart.yaml --runs $(DEMO)/runs --chart $(DEMO)/scaling.png > /dev/null
 	@echo "chart: $(DEMO)/scaling.png"
 
-# Tests of schedulers mostly wait, so they run beside the others, which compute.
+# Tests of schedulers mostly wait, so they run beside the others, which compute. Bytecode is kept: a thousand processes start.
 SCHEDULERS := tests/slurm tests/pjm
 test: $(INSTALLED) ## run the whole test suite
-	@export OMP_NUM_THREADS=1; \
+	@export OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=; \
 	$(BIN)/python -m pytest $(SCHEDULERS) > $(VENV)/schedulers.log 2>&1 & beside=$$!; \
 	$(BIN)/python -m pytest $(SCHEDULERS:%=--ignore=%); main=$$?; \
 	wait $$beside; schedulers=$$?; \
