@@ -31,6 +31,7 @@ SCHEDULERS := tests/slurm tests/pjm
 test: $(INSTALLED) ## run the whole test suite
 	@export OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=; \
 	$(BIN)/python -m pytest $(SCHEDULERS) > $(VENV)/schedulers.log 2>&1 & beside=$$!; \
+	trap 'kill $$beside; wait $$beside; exit 130' INT TERM; \
 	$(BIN)/python -m pytest $(SCHEDULERS:%=--ignore=%); main=$$?; \
 	wait $$beside; schedulers=$$?; \
 	echo "$(SCHEDULERS):"; cat $(VENV)/schedulers.log; \

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,15 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 Result = subprocess.CompletedProcess[str]
+
+
+def pytest_configure() -> None:
+    """A run that is told to end still takes down what its fixtures started: a Slurm, jobs, ranks."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupted)
 
 
 @pytest.fixture
