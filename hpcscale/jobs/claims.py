@@ -83,11 +83,11 @@ def release(point: Point, token: str, folder: Path, reason: str) -> None:
     ledgers.append(folder, [{**line, "time": time.time()}])
 
 
-def submitted_line(point: Point, token: str, job: str, user: str = "") -> dict[str, Any]:
+def submitted_line(point: Point, token: str, job: str, user: str = "", behind: str | None = None) -> dict[str, Any]:
     return {
         "kind": "submitted", "point": point.identity, "hash": point.hash, "token": token, "job": job,
         "user": user or getpass.getuser(), "scheduler": point.machine.scheduler, "nodes": point.nodes,
-        "seconds": point.job_seconds, "time": time.time(),
+        "seconds": point.job_seconds, "time": time.time(), **({"behind": behind} if behind else {}),
     }  # fmt: skip
 
 

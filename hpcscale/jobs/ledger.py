@@ -6,7 +6,7 @@ next one finds, looks after (has it submitted?) and, if not, releases. This hold
 piece for all readers (local ones, GPFS, Lustre and so FEFS; not NFS with writers on several hosts).
 
 claim      point, hash, token, host, pid, started, user, time   before anything is handed to the scheduler
-submitted  point, hash, job, time; token, user, scheduler, nodes, seconds (by hpcscale submit) or after (a job's own successor)
+submitted  point, hash, job, time; token, user, scheduler, nodes, seconds, behind (by hpcscale submit) or after (a job's own successor)
 refused    point, hash, token, reason                           the scheduler did not take it
 released   point, hash, token                                   the claiming process is gone and nothing was submitted
 ended      point, hash, job, state, status, evidence, time      as the scheduler told it; asked once
@@ -35,6 +35,7 @@ class Job:
     user: str = ""
     token: str = ""
     after: str = ""  # the job that this one goes on from
+    behind: str = ""  # the job whose end this one waits for (--max-jobs)
     scheduler: str = ""
     nodes: int = 0
     seconds: int | None = None  # its time limit

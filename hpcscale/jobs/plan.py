@@ -75,6 +75,8 @@ def plan(found: StudyStatus, only: tuple[str, ...] = ()) -> Plan:
 def _why_not(each: PointStatus, words: set[str]) -> str | None:
     if each.live or each.word == "submitting":
         return f"{each.word} already" + (f" as job {each.job}" if each.job else f" {each.detail}")
+    if each.abandoned and (not words or "new" in words):
+        return None
     if each.word == "unknown":
         return f"nobody knows whether it runs: {each.detail}"
     if words:

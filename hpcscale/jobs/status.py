@@ -47,6 +47,7 @@ class PointStatus:
     progress: Progress | None = None
     state: JobState | None = None
     checked: bool = True  # false: the scheduler could not be asked
+    abandoned: bool = False  # a submit that was killed had claimed it; the next one finds out what became of it
 
     @property
     def live(self) -> bool:
@@ -192,6 +193,7 @@ def _without_jobs(base: PointStatus, ledger: Ledger, done: Progress | None) -> P
         return replace(base, word="completed", progress=done)
     if claim is not None and claims.lives(claim):
         return replace(base, word="submitting", detail=f"by {claim.user} on {claim.host} (process {claim.pid})")
+    base = replace(base, abandoned=claim is not None)
     if base.progress is not None:
         return replace(base, **_by_record(base.progress))
     return base

@@ -61,7 +61,10 @@ def submit(
                 list(pool.map(lambda point: desk.hand_over(point, None), won.points))
         else:
             _in_lanes(won.points, _tails(plan, max_jobs), max_jobs, desk)
+        if desk.stopped.is_set():
+            desk.give_back()
     except KeyboardInterrupt:
+        desk.give_back()
         desk.outcome.interrupted = True
     return desk.outcome
 
@@ -97,7 +100,6 @@ class _Desk:
     def hand_over(self, point: Point, after: str | None) -> str | None:
         """The point's job; None if there is none, and the outcome says why."""
         if self.stopped.is_set():
-            claims.release(point, self._token, self._folder, "stopped before it was submitted")
             return None
         self._renew()
         try:
@@ -111,11 +113,16 @@ class _Desk:
             self.stopped.set()
             self._note(self.outcome.refused, point, f"{error}; the next hpcscale submit finds out what became of it")
             return None
-        ledgers.append(self._folder, [claims.submitted_line(point, self._token, job)])
+        ledgers.append(self._folder, [claims.submitted_line(point, self._token, job, behind=after)])
         self._note(self.outcome.submitted, point, job)
         with self._lock:
             self._told(point.identity, job)
         return job
+
+    def give_back(self) -> None:
+        """Points that were claimed and not handed over: somebody else may have them."""
+        for point in self._open.values():
+            claims.release(point, self._token, self._folder, "stopped before it was submitted")
 
     def _handover(self, point: Point, after: str | None) -> Handover:
         from hpcscale.jobs.executors.handover import Handover
@@ -163,7 +170,8 @@ def _tails(plan: Plan, max_jobs: int) -> list[str]:
             f"{len(pjm)} jobs of the study were submitted without --max-jobs and PJM lets none wait for those; "
             "wait until they have ended, or give a larger --max-jobs"
         )
-    return [job.id for job in plan.live if job not in pjm]
+    waited_for = {job.behind for job in plan.live}
+    return [job.id for job in plan.live if job not in pjm and job.id not in waited_for]
 
 
 def _in_lanes(points: list[Point], live: list[str], max_jobs: int, desk: _Desk) -> None:

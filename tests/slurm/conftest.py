@@ -93,9 +93,9 @@ class Site:
         assert code is None or done.returncode == code, done.stdout + done.stderr
         return done
 
-    def start(self, *arguments: object) -> subprocess.Popen[str]:
+    def start(self, *arguments: object, **variables: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "hpcscale", *map(str, arguments)], cwd=self.folder, env=self.environment,
+            [sys.executable, "-m", "hpcscale", *map(str, arguments)], cwd=self.folder, env={**self.environment, **variables},
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 

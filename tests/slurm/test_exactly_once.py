@@ -116,7 +116,9 @@ def test_without_a_terminal_nothing_is_submitted_unasked(many: Site) -> None:
 def test_ctrl_c_gives_back_what_was_not_submitted_yet(many: Site) -> None:
     from hpcscale.jobs import ledger
 
-    process = many.start("submit", "many", "--yes", "--max-jobs", "1")  # one after the other, so that there is time
+    slow = many.put("bin/sbatch", '#!/bin/sh\nsleep 0.2\nPATH="${PATH#*:}" exec sbatch "$@"\n')
+    slow.chmod(0o755)
+    process = many.start("submit", "many", "--yes", PATH=f"{slow.parent}:{many.environment['PATH']}")
     assert process.stdout is not None
     process.stdout.readline()
     process.stdout.readline()
