@@ -59,6 +59,7 @@ def test_jobs_run_in_the_background_one_after_the_other_and_can_be_cancelled(
         told = cli("cancel", "s.yaml", "--yes")
     assert "3 cancelled" in told.stdout, told.stderr
     assert states(cli) == ["cancelled"] * 3
+    assert len(list(tmp_path.glob("runs/s/*/attempts/*"))) == 2, "the waiting one never began"
 
 
 def test_a_real_point_is_trained_in_the_background_and_followed(cli: Cli, tmp_path: Path) -> None:

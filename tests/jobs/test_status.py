@@ -151,9 +151,10 @@ def test_record_and_scheduler_together(juwels: Login, kind: str, accounts: str, 
     assert juwels.state()[0] == word
 
 
-def test_a_completed_record_is_believed_whatever_the_launcher_did_afterwards(juwels: Login) -> None:
+@pytest.mark.parametrize("end", ["FAILED|1:0", "TIMEOUT|0:0", "NODE_FAIL|0:0", "CANCELLED by 0|0:0"])
+def test_a_completed_record_is_believed_whatever_came_afterwards(juwels: Login, end: str) -> None:
     juwels.record(STEP, SUMMARY)
-    juwels.prints("sacct", "77|FAILED|1:0|00:01|x|None")
+    juwels.prints("sacct", f"77|{end}|00:01|x|None")
     assert juwels.state()[0] == "completed"
 
 

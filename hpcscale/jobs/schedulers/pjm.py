@@ -6,7 +6,7 @@ import re
 
 from hpcscale.jobs.schedulers.answer import Answer, Found
 from hpcscale.jobs.schedulers.command import Refused, ask, call
-from hpcscale.jobs.states import KILLED, PJM, PJM_CODES, JobState
+from hpcscale.jobs.states import PJM, PJM_CODES, JobState
 
 _ITEMS = "jid,st,ec,pc,sn,ermsg,sdt,elp,elpl"
 _MOST_IDS = 1000
@@ -83,8 +83,6 @@ def _state(id_: str, state: str, row: dict[str, str]) -> JobState:
             fine = state == "EXT" and not exit_code and not number
             word, meaning = ("completed", "") if fine else ("cancelled" if state == "CCL" else "failed", "")
         reason = " ".join(part for part in (f"PJM code {code}" if code else "", meaning, reason) if part)
-    if exit_code == KILLED and number is None:
-        number = 9
     return JobState(
         id_, word, state, reason, exit_code, number, elapsed=row.get("ELAPSE_TIM", "").strip("- "), start=row.get("START_DATE", "").strip("- ")
     )  # fmt: skip
