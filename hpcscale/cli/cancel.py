@@ -21,10 +21,7 @@ from hpcscale.spec.problems import InputError
 
 @click.command()
 @click.argument("name", metavar="STUDY")
-@options.machine_option
-@options.point_option
-@options.set_option
-@options.out_option
+@options.points_options
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def command(
     name: str,

@@ -73,6 +73,11 @@ def out_option(function: F) -> F:
     )(function)  # fmt: skip
 
 
+def points_options(function: F) -> F:
+    """Which points of a study are meant: ``machines``, ``point``, ``sets`` and ``out``."""
+    return machine_option(point_option(set_option(out_option(function))))
+
+
 def print_json(value: Any) -> None:
     import json
 

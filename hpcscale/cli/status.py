@@ -23,10 +23,7 @@ LONGEST_WAIT_SECONDS = 300.0
 
 @click.command()
 @click.argument("name", metavar="STUDY")
-@options.machine_option
-@options.point_option
-@options.set_option
-@options.out_option
+@options.points_options
 @click.option("--watch", is_flag=True, help="Go on until every job has ended.")
 @click.option(
     "--every",

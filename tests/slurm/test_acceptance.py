@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,8 @@ from hpcscale.spec.job import SettingsFile
 from hpcscale.spec.machine import Machine
 from hpcscale.spec.units import format_seconds
 
-from .cluster import Cluster, missing
+from .cluster import Cluster
+from .conftest import need_slurm
 
 MACHINES = [name for name in locate.available("machines")
             if machine.read(locate.find(name, "machines", "machine")).scheduler == "slurm"]  # fmt: skip
@@ -34,10 +34,7 @@ machines: {{{name}: {{sweep: {{product: {{dp: [8, 64, 256]}}}}}}}}
 @pytest.fixture(scope="module")
 def controller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A controller alone; each test gives it another machine's partitions and nodes, none of which ever comes up."""
-    if missing():
-        if os.environ.get("HPCSCALE_REQUIRE_SLURM"):
-            pytest.fail(f"Slurm is not installed: {missing()}")
-        pytest.skip("Slurm is not installed; make slurm installs it")
+    need_slurm()
     # Nodes that could be woken up count as there, those that never came up do not.
     cloud = ("SuspendProgram=/bin/true", "ResumeProgram=/bin/true", "SuspendTime=60", "ResumeTimeout=60")
     made = Cluster(tmp_path_factory.mktemp("controller"), nodes=0, accounting=False, extra=cloud)

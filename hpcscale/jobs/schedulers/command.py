@@ -52,3 +52,15 @@ def ask(arguments: list[str], timeout: float = TIMEOUT_SECONDS) -> str:
         return call(arguments, timeout)
     except Refused as error:
         raise Unreachable(f"{arguments[0]}: {error}") from None
+
+
+def cancel_each(command: str, ids: list[str]) -> dict[str, str]:
+    """Calls ``command`` for every job; those that it refused to end, with what it said. One call each: a list would end at
+    the first job that is gone."""
+    refused = {}
+    for id_ in ids:
+        try:
+            call([command, id_])
+        except Refused as error:
+            refused[id_] = str(error)
+    return refused

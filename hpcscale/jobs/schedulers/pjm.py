@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from hpcscale.jobs.schedulers.answer import Answer, Found
-from hpcscale.jobs.schedulers.command import Refused, ask, call
+from hpcscale.jobs.schedulers.command import ask, cancel_each
 from hpcscale.jobs.states import PJM, PJM_CODES, JobState
 
 _ITEMS = "jid,st,ec,pc,sn,ermsg,sdt,elp,elpl"
@@ -37,13 +37,7 @@ class Pjm:
         return list(found.values())
 
     def cancel(self, ids: list[str]) -> dict[str, str]:
-        refused = {}
-        for id_ in ids:
-            try:
-                call(["pjdel", id_])
-            except Refused as error:
-                refused[id_] = str(error)
-        return refused
+        return cancel_each("pjdel", ids)
 
 
 def _escaped(name: str) -> str:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from hpcscale.jobs.schedulers.answer import Answer, Found
-from hpcscale.jobs.schedulers.command import Refused, Unreachable, ask, call
+from hpcscale.jobs.schedulers.command import Unreachable, ask, cancel_each
 from hpcscale.jobs.states import SLURM, JobState
 
 _SQUEUE = ["squeue", "--noheader", "--all", "--states=all"]
@@ -53,13 +53,7 @@ class Slurm:
         return found + [each for line in lines if (each := Found(*line.split("|", 2))).id not in known]
 
     def cancel(self, ids: list[str]) -> dict[str, str]:
-        refused = {}
-        for id_ in ids:
-            try:
-                call(["scancel", id_])
-            except Refused as error:
-                refused[id_] = str(error)
-        return refused
+        return cancel_each("scancel", ids)
 
 
 def word_of(state: str) -> str:
