@@ -33,6 +33,10 @@ class Device(Strict):
     title: str = ""
     kind: Literal["gpu", "cpu"]
     vendor: Literal["nvidia", "amd"] | None = None  # says how a container gets at it
+    generation: str = ""  # devices of a generation reach similar shares of their peaks
+    link: Bytes | None = None  # bytes/s and direction to the other devices of its node
+    node_devices: int | None = Field(default=None, gt=0)  # of a usual node
+    network: Bytes | None = None  # bytes/s and direction that a usual node's network has for each device
     memory: Bytes | None = None
     memory_bandwidth: Bytes | None = None
     peak_tflops: dict[Precision, PositiveFloat] = Field(default_factory=dict)

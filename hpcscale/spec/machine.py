@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PositiveFloat, field_validator, model_validator
 
 from hpcscale.spec import device as devices
 from hpcscale.spec.device import Device
@@ -154,6 +154,19 @@ class Pjm(Strict):
     directives: tuple[str, ...] = ()
 
 
+class Calibration(Strict):
+    """What was learned from runs on this machine; ``hpcscale calibrate`` writes it."""
+
+    date: str
+    source: str  # where the rows come from
+    constants: dict[str, PositiveFloat] = Field(default_factory=dict)  # of cost/priors.yaml, this machine's own
+    # Rates of one rank that were measured where the catalogue has none: peak_flops (FLOP/s), memory_bandwidth (bytes/s)
+    measured: dict[Literal["peak_flops", "memory_bandwidth"], PositiveFloat] = Field(default_factory=dict)
+    error: float | None = Field(default=None, ge=0)  # median relative error of the rows, each predicted without itself
+    # The rows: what each was (columns of a table for hpcscale predict), and the logarithm of measured over predicted
+    rows: tuple[dict[str, str | float], ...] = ()
+
+
 class Machine(Strict):
     """One machine. Sizes in bytes, times in seconds."""
 
@@ -179,6 +192,7 @@ class Machine(Strict):
     local_storage: LocalStorage | None = None
     container: PlainName | None = "apptainer"  # what runs images: apptainer, singularity or nothing
     internet_on_compute_nodes: bool = True
+    calibration: Calibration | None = None
     python: str = "python3"
 
     @field_validator("device")

@@ -1,0 +1,216 @@
+"""How long a training step takes: the terms of one formula, each in seconds, each visible.
+
+    step = ((m + b (pp - 1) / v) stage + gradients + optimizer + fixed) (1 + s log2(nodes))
+
+m micro batches, v virtual stages, b the bubble's factor; a stage is the slowest pipeline rank's work on one micro batch.
+The form is that of calculon (Isaev et al. 2023) and of Megatron's papers (arXiv 2104.04473, 2205.05198): products at a
+rate, operands at memory's bandwidth, collectives by ring. Its constants are named in constants.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpcscale.cost.cases import CORE_ATTENTION, FULL, SELECTIVE_LAYER, SELECTIVE_OP, Cases, Floats
+
+Values = Mapping[str, Floats | float]
+
+# term -> what a person reads
+TERMS = {
+    "matmul": "matrix products of the layers",
+    "attention": "scores, softmax and their use on values",
+    "memory": "operands, element-wise operations, accumulated gradients through memory",
+    "logits": "output layer and loss",
+    "launch": "starting kernels",
+    "tp": "tensor-parallel collectives",
+    "cp": "ring of keys and values",
+    "p2p": "sending activations between pipeline stages",
+    "bubble": "waiting for the pipeline to fill and drain",
+    "dp": "what is not hidden of gathering weights and reducing gradients",
+    "optimizer": "optimizer step",
+    "fixed": "once a step, whatever is trained",
+    "scale": "waiting for the slowest of many nodes",
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """Seconds per step by term, arrays [n]; ``total`` is their sum."""
+
+    terms: dict[str, Floats]
+
+    @property
+    def total(self) -> Floats:
+        return np.sum(list(self.terms.values()), axis=0)
+
+
+def recomputed(cases: Cases) -> tuple[Floats, Floats]:
+    """(share of the layers' products, share of attention) that the backward pass computes again.
+
+    Under ``full`` torch's checkpoint stops when the last value that is needed is there, before a block's last product
+    (FSDP's programs use it); Megatron's repeats the whole block.
+    """
+    ac = cases.checkpointing
+    last = cases.hidden * cases.ffn / (cases.layer_weights * cases.tp)
+    full = np.where(cases.is_fsdp, 1 - last, 1.0)
+    products = np.select(
+        [ac == FULL, ac == SELECTIVE_OP, ac == SELECTIVE_LAYER], [full, np.full_like(ac, 0.5), full / cases.every]
+    )
+    attention = np.select(
+        [ac == FULL, ac == CORE_ATTENTION, ac == SELECTIVE_LAYER],
+        [np.ones_like(ac), np.ones_like(ac), 1 / cases.every],
+    )
+    return products, attention
+
+
+def ring_rate(cases: Cases, group: Floats, inner: Floats, values: Values) -> Floats:
+    """Bytes per second and rank of a ring over ``group`` ranks that are ``inner`` ranks apart.
+
+    A group that fits into a node uses its links. A larger one crosses each node's border once, over all of the group's
+    members in the node: their shares of the network add up (NCCL's rings).
+    """
+    link = cases.link * values["link"]
+    members = np.maximum(1.0, np.minimum(group, cases.node_ranks / np.minimum(inner, cases.node_ranks)))
+    network = np.minimum(link, cases.network * values["network"] * members)
+    return np.where(group * inner <= cases.node_ranks, link, network)
+
+
+def step(cases: Cases, values: Values) -> Step:
+    """Seconds of each term. ``values``: the constants of constants.py, numbers or arrays [n]."""
+    c, k = cases, values
+    m, t = c.micro_batches, c.tokens
+    products_again, attention_again = recomputed(c)
+    layer = _layer(c, k, t, products_again, attention_again)
+    logits = _logits(c, k, t)
+    work = sum(layer.values())
+    exposed = _fsdp_exposed(c, k, np.asarray(work), m)
+
+    # The slowest stage: the fullest, or the last, which has the output layer too.
+    full = c.most_layers * (work + exposed)
+    last = c.last_layers * (work + exposed) + logits
+    is_last = (c.pp == 1) | (last > full)
+    count = np.where(is_last, np.where(c.pp == 1, c.layers, c.last_layers), c.most_layers)
+    stage = count * (work + exposed) + is_last * logits
+    p2p = np.where(c.pp > 1, 2 * c.virtual * (_activation(c, t) / (c.network * k["network"]) + k["latency"]), 0.0)
+    filled = np.where(c.zero_bubble, 1 / 3, 1.0) * k["bubble"] * (c.pp - 1) / c.virtual
+    terms = {name: m * count * seconds for name, seconds in layer.items()}
+    terms["logits"] = m * is_last * logits
+    terms["p2p"] = m * p2p
+    terms["bubble"] = filled * (stage + p2p)
+    terms["dp"] = m * count * exposed + _gradients(c, k)
+    terms["optimizer"] = k["optimizer"] * _own(c) / np.where(c.sharding > 0, c.shards, 1) / c.bandwidth
+    terms["fixed"] = np.zeros(len(c)) + k["fixed"]
+    nodes = c.ranks / c.node_ranks
+    so_far = np.sum(list(terms.values()), axis=0)
+    terms["scale"] = so_far * k["scale"] * np.log2(np.maximum(nodes, 1))
+    return Step({name: terms[name] * k.get("overall", 1.0) for name in TERMS})
+
+
+def _layer(c: Cases, k: Values, t: Floats, products_again: Floats, attention_again: Floats) -> dict[str, Floats]:
+    """Seconds of one layer and one micro batch, forward and backward."""
+    passes = 3 + products_again
+    rate, bad = c.peak * _efficiency(c, k), _misaligned(c)
+    flops = 2 * t * c.layer_weights
+    # Scores and their use on values: 4 t S d forward, half of it behind a causal mask; two and a half times that backward.
+    work = 4 * t * c.sequence * c.hidden / c.tp * np.where(c.causal, 0.5, 1.0)
+    core = work / (c.attention_peak * k["attention"]) * (1 + k["head_size"] / c.head_size)
+    core = core * (1 + k["ring"] * 2 * (1 - 1 / c.cp))
+    scores = np.where(c.fused_attention, 0.0, k["scores"] * t * c.sequence * c.heads / c.tp / c.bandwidth)
+    again = 1 + products_again / 3
+    traffic = k["traffic"] * c.element * _operands(c, t) * passes + k["elementwise"] * _elementwise(c, t, k) * again
+    collectives = np.where(c.tp > 1, 4 + 2 * products_again, 0.0)
+    once = 2 * (c.tp - 1) / c.tp * _activation(c, t) / ring_rate(c, c.tp, np.ones_like(t), k)
+    hidden = np.where(c.async_tp, 0.4, 1.0)
+    steps = np.log2(np.maximum(c.tp, 2))
+    keys = 2 * t * c.kv_width / c.tp * c.element / ring_rate(c, c.cp, c.tp, k)
+    return {
+        "matmul": flops * passes / rate * (1 + bad * k["misaligned"]),
+        "attention": core * (3.5 + attention_again) * (1 + bad * k["misaligned"]) + scores * (1 + attention_again / 3),
+        "memory": (traffic + k["accumulate"] * c.layer_weights) / c.bandwidth,
+        "launch": k["launch"] * again * np.ones_like(t),
+        "tp": collectives * (once * hidden + k["latency"] * steps),
+        # mostly hidden behind the attention to the block that is there
+        "cp": np.where(c.cp > 1, (3 + attention_again) * (c.cp - 1) * (0.3 * keys + k["latency"]), 0.0),
+    }
+
+
+def _efficiency(c: Cases, k: Values) -> Floats:
+    eight = k["fp8"] * np.where(c.rowwise, k["rowwise"], 1.0)
+    return np.where(c.fp8, eight, k["matmul"])
+
+
+def _misaligned(c: Cases) -> Floats:
+    """Head sizes that no multiple of 8 fall off the fast kernels (an odd quotient is a mistake in the table)."""
+    size = np.rint(c.head_size)
+    return ((np.abs(c.head_size - size) < 1e-6) & (size % 8 != 0)).astype(float)
+
+
+def _operands(c: Cases, t: Floats) -> Floats:
+    """Elements that the four products of a layer read and write, forward."""
+    d, kv, f, tp = c.hidden, c.kv_width, c.ffn, c.tp
+    total = np.zeros_like(t)
+    for rows, columns in ((d, (d + 2 * kv) / tp), (d / tp, d), (d, (c.mlp_matrices - 1) * f / tp), (f / tp, d)):
+        total = total + t * rows + rows * columns + t * columns
+    return total
+
+
+def _elementwise(c: Cases, t: Floats, k: Values) -> Floats:
+    """Bytes that norms, residuals, biases, positions and the activation function move, forward and backward.
+
+    Passes over an array, counted by hand for unfused kernels: 22 for the width that tensor parallelism leaves whole (unless
+    it is sequence-parallel), 8 for queries, keys and values, 6 for the activation function, 8 with a gate.
+    """
+    whole = c.hidden / np.where(c.sequence_parallel, c.tp, 1.0)
+    gate = np.where(c.mlp_matrices == 3, 8.0, 6.0)
+    passes = 22 * whole + 8 * c.hidden / c.tp + gate * c.ffn / c.tp
+    return t * c.element * passes * (1 + k["eager"] * c.eager)
+
+
+def _activation(c: Cases, t: Floats) -> Floats:
+    """Bytes of one layer's output."""
+    return t * c.hidden * c.element
+
+
+def _logits(c: Cases, k: Values, t: Floats) -> Floats:
+    """Output layer (three products) and a loss in fp32, which passes the logits six times through memory."""
+    products = 3 * 2 * t * c.embedding / (c.peak * _efficiency(c, k))
+    operands = 3 * k["traffic"] * c.element * (t * c.hidden + c.embedding + t * c.vocab / c.tp)
+    return products + (operands + 24 * t * c.vocab / c.tp) / c.bandwidth
+
+
+def _fsdp_exposed(c: Cases, k: Values, work: Floats, m: Floats) -> Floats:
+    """Seconds a layer and micro batch that gathering weights twice and scattering gradients adds to its work.
+
+    Both run beside the work; (w^q + c^q)^(1/q) goes from max (q large) to sum (q = 1). Under a pipeline the weights stay
+    gathered for the whole step.
+    """
+    n = c.shards
+    rate = ring_rate(c, n, c.tp, k)
+    bytes_moved = 3 * c.element * c.layer_weights * (n - 1) / n
+    once = bytes_moved / rate + 3 * k["latency"] * np.log2(np.maximum(n, 2))
+    once = once / np.where(c.pp > 1, m, 1.0)
+    seconds = np.where(c.is_fsdp & (n > 1), once, 0.0)
+    q = 1 + k["overlap"]
+    largest = np.maximum(work, seconds)
+    return largest * ((work / largest) ** q + (seconds / largest) ** q) ** (1 / q) - work
+
+
+def _own(c: Cases) -> Floats:
+    """Parameters of the fullest rank before sharding."""
+    return c.layer_weights * c.most_layers + c.embedding * (1 + ((c.pp == 1) & c.untied))
+
+
+def _gradients(c: Cases, k: Values) -> Floats:
+    """Reducing gradients over replicas that are no shards of each other, and gathering what ZeRO-1 updated."""
+    n = c.replicas
+    whole = _own(c) * c.element
+    rate = ring_rate(c, n, c.tp, k)
+    reduce = k["exposed"] * 2 * (n - 1) / n * whole / rate
+    gather = np.where(c.sharding == 1, (n - 1) / n * whole / rate, 0.0)
+    # hsdp reduces its shards over the replicas of the sharded group
+    outer = np.maximum(n / c.shards, 1)
+    across = k["exposed"] * 2 * (outer - 1) / outer * whole / c.shards / (c.network * k["network"])
+    return np.where(c.is_fsdp, across, np.where(n > 1, reduce + gather, 0.0))
