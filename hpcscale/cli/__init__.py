@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("status", "What became of every point: state, step, sec/it, why it waits or failed."),
     "logs": ("logs", "Print what a point's ranks printed, or follow it."),
     "cancel": ("cancel", "Cancel the jobs of a study."),
+    "predict": ("predict", "Add predicted seconds per step and memory to a table of configurations."),
     "report": ("report", "Print the scaling table of studies, runs and published tables; draw the chart."),
     "data": ("data", "Turn text files into training data (Megatron's .bin and .idx)."),
     "weights": ("weights", "Hugging Face weights: show their model, export a run's checkpoint."),

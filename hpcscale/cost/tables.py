@@ -18,6 +18,7 @@ from hpcscale.cost.predict import Predictions, predict
 from hpcscale.spec.machine import Calibration
 
 GIB = 2.0**30
+PILOT = "pilot row"  # what the reason says of a row that was fitted on
 # The columns that say what a row was: a calibration block keeps these of its rows.
 SHAPE = (
     "model", "n_params", "layers", "hidden", "heads", "kv_heads", "ffn", "vocab", "seq", "gpus", "nodes", "gpu_type",
@@ -56,7 +57,7 @@ def predict_rows(rows: Sequence[Row], pilot: int = 0, learned: Fitted | None = N
 
 def _predicted(predictions: Predictions, place: int, note: str, is_pilot: bool) -> Predicted:
     return Predicted(
-        reason="; ".join(filter(None, ("pilot row" if is_pilot else "", note))),
+        reason="; ".join(filter(None, (PILOT if is_pilot else "", note))),
         seconds=float(predictions.seconds[place]), low=float(predictions.low[place]), high=float(predictions.high[place]),
         memory=float(predictions.memory[place]), verdict=predictions.verdict[place],
     )  # fmt: skip
