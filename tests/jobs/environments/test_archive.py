@@ -218,7 +218,7 @@ def test_no_name_breaks_out_of_its_place(name: str, tmp_path: Path) -> None:
         assert subprocess.run(["bash", "-n", str(script)], check=False).returncode == 0
         start, end = text.index("\narchive="), text.index("\nlocal_copy=")
         assert expanded(text[start:end], "archive") == f"/{name}.tar"
-        start, end = text.index("\nbin="), text.index('\nif [ ! -x "$bin')
+        start, end = text.index("\nbin="), text.index('\nif [ -L "$bin')
         assert expanded(text[start:end], "bin") == f"/in/{name.rstrip('/')}/bin"
 
 
