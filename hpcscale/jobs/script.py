@@ -95,7 +95,8 @@ class Scripts:
         values = {**self._fixed, **_point_values(point, folder), **requests, **started}
         values["chosen"] = _chosen_resources(point)
         outside = quoting.shell(self._python.python)
-        inside = self._python.prefix(point) + outside
+        prefix = self._python.prefix(point, workload.outside(point, self.settings))
+        inside = prefix + outside
         try:
             values["environment"] = self._environment_of(point, folder)
             values["launch"] = self._lines.launch(point, inside, started)
@@ -103,7 +104,7 @@ class Scripts:
             contained = inside not in values["launch"]
             values["command"] = workload.command(point, inside if contained else outside)
             if point.workload.foreign and contained:
-                values["command"] = self._python.prefix(point) + values["command"]
+                values["command"] = prefix + values["command"]
             values["site_directives"] = [*self._python.directives, *self._lines.directives(point)]
             return self._template.render(values)
         except (jinja2.TemplateError, ArithmeticError, TypeError, ValueError, RecursionError) as error:
@@ -120,7 +121,9 @@ class Scripts:
 
     def files(self, point: Point, folder: Path) -> dict[str, str]:
         """Further files of the point, by name: those that a foreign workload reads."""
-        return workload.files(point, folder, self.settings, self._environment) if point.workload.foreign else {}
+        if not point.workload.foreign:
+            return {}
+        return workload.files(point, folder, self.settings, self._environment, self._python.python)
 
 
 def _point_values(point: Point, folder: Path) -> dict[str, Any]:
