@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from dataclasses import asdict
@@ -18,15 +19,26 @@ from hpcscale.jobs.render import DESCRIPTION, SCRIPT, Rendered
 from hpcscale.record import probe as record
 from hpcscale.record.probe import Probe
 from hpcscale.record.reader import Record
-from hpcscale.spec import job
-from hpcscale.spec.probe import QUICK, Sizes
+from hpcscale.spec import job, locate
+from hpcscale.spec import machine as machines
+from hpcscale.spec.probe import FULL, QUICK
+from hpcscale.spec.problems import InputError
 
 
 @click.command()
-@click.option("--machine", "machine", default="local", show_default=True, metavar="NAME", help="The machine to measure.")
-@click.option("--nodes", type=click.IntRange(1), metavar="N", help="Nodes of the job; default 2, or all of a smaller machine.")
-@click.option("--ranks", type=click.IntRange(1), metavar="R", help="Ranks of the job; default: as many as the nodes take.")
+@click.option(
+    "--machine", "machine", default="local", show_default=True, metavar="NAME", help="The machine to measure."
+)
+@click.option(
+    "--nodes", type=click.IntRange(1), metavar="N", help="Nodes of the job; default 2, or all of a smaller machine."
+)
+@click.option(
+    "--ranks", type=click.IntRange(1), metavar="R", help="Ranks of the job; default: as many as the nodes take."
+)
 @click.option("--quick", is_flag=True, help="Fewer sizes and shorter measurements.")
+@click.option(
+    "--show", "show_newest", is_flag=True, help="Measure nothing: show what the machine's newest probe measured."
+)
 @options.set_option
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("runs"), show_default=True, metavar="DIR",
@@ -38,6 +50,7 @@ def command(
     nodes: int | None,
     ranks: int | None,
     quick: bool,
+    show_newest: bool,
     sets: tuple[tuple[str, Any], ...],
     out: Path,
     as_json: bool,
@@ -47,13 +60,24 @@ def command(
     This computer is measured at once. For a machine with a scheduler a job script is written, and nothing is submitted.
     Ctrl-C ends a probe; what was measured until then is shown and kept.
     """
-    asked = probes.Asked(machine, nodes, ranks, QUICK if quick else Sizes(), sets, out)
+    if show_newest:
+        _show(_newest(machine, out), as_json)
+        return
+    asked = probes.Asked(machine, nodes, ranks, QUICK if quick else FULL, sets, out)
     rendered = probes.render(asked, job.read_settings())
     rendered.write()
     if rendered.point.machine.scheduler != "local":
         _tell_script(rendered, as_json)
         return
     sys.exit(_run(rendered, as_json))
+
+
+def _newest(machine: str, out: Path) -> Probe:
+    name = machines.read(locate.find(machine, "machines", "machine")).name
+    found = record.records(out, name)
+    if not found:
+        raise InputError(f"{out} holds no probe of {name}; make one with: hpcscale probe --machine {machine}")
+    return record.read(found[-1])
 
 
 def _tell_script(rendered: Rendered, as_json: bool) -> None:
@@ -66,8 +90,8 @@ def _tell_script(rendered: Rendered, as_json: bool) -> None:
         return
     for warning in point.warnings:
         click.echo(f"warning: {warning}", err=True)
-    click.echo(f"{point.machine.name}: a probe of {point.nodes} nodes, {point.ranks} ranks; submit it with:\n{submit}")
-    click.echo(f"its record will be in {rendered.folder / 'attempts'}")
+    click.echo(f"{point.machine.name}: {rendered.folder.name} ({rendered.change}); submit it with:\n{submit}")
+    click.echo(f"and when it has run, see: hpcscale probe --machine {point.machine.name} --show")
 
 
 def _run(rendered: Rendered, as_json: bool) -> int:
@@ -77,6 +101,7 @@ def _run(rendered: Rendered, as_json: bool) -> int:
         signal.signal(number, _interrupt)
     from rich.console import Console
 
+    _warn_of_others(int(rendered.point.machine.node.cores))
     seen: list[Path] = []
     console = Console(stderr=True)
     interrupted, status = False, 0
@@ -100,6 +125,14 @@ def _run(rendered: Rendered, as_json: bool) -> int:
         reason = "interrupted" if interrupted else f"ended with exit status {status}: {local.last_words(attempt)}"
         click.echo(f"the probe was {reason}" if interrupted else f"the probe {reason}; see {attempt}/output", err=True)
     return 0 if complete else FAILED
+
+
+def _warn_of_others(cores: int) -> None:
+    load = os.getloadavg()[0]
+    if load > cores / 2:
+        click.echo(
+            f"others are using this computer (load {load:.1f} on {cores} cores): expect slow and uneven times", err=True
+        )
 
 
 def _interrupt(*_: object) -> None:

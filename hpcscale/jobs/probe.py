@@ -16,7 +16,7 @@ from hpcscale.spec.expand import expand
 from hpcscale.spec.job import SettingsFile
 from hpcscale.spec.machine import Machine
 from hpcscale.spec.point import Point
-from hpcscale.spec.probe import Chip, Probe, Sizes, precisions
+from hpcscale.spec.probe import FULL, Chip, Probe, Sizes, precisions
 from hpcscale.spec.problems import InputError
 from hpcscale.spec.study import Study, StudyFile
 from hpcscale.spec.typed import validate
@@ -34,7 +34,7 @@ class Asked:
     machine: str = "local"
     nodes: int | None = None
     ranks: int | None = None
-    sizes: Sizes = Sizes()
+    sizes: Sizes = FULL
     sets: tuple[tuple[str, Any], ...] = ()
     out: Path = Path("runs")
 

@@ -156,6 +156,7 @@ class Probe:
     run: dict[str, Any] = field(default_factory=dict)
     measurements: tuple[Measurement, ...] = ()
     status: Status = "unfinished"  # completed, or why not everything is here
+    left_out: int = 0  # sizes of which one call would have taken all the time of a measurement
     damaged_lines: int = 0
 
     @property
@@ -222,7 +223,8 @@ def read(path: Path) -> Probe:
             damaged += 1
         else:
             found.append(measurement)
-    return Probe(file, record.run, tuple(found), record.status, damaged)
+    left_out = (record.summary or {}).get("left_out", 0)
+    return Probe(file, record.run, tuple(found), record.status, left_out, damaged)
 
 
 def records(runs: Path, machine: str) -> list[Path]:

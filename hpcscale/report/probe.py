@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from statistics import median
 from typing import TypeVar
 
 from rich.box import SIMPLE_HEAD
@@ -27,12 +28,21 @@ def tables(probe: Probe) -> list[Table]:
 
 
 def sentence(probe: Probe) -> str:
-    """Where it was measured, and how well the median is known."""
-    words = [probe.machine, probe.device_name, f"{probe.ranks} rank{'s' * (probe.ranks > 1)}"]
-    words += [f"{probe.nodes} nodes"] if probe.nodes > 1 else []
-    words += [f"{probe.threads} thread{'s' * (probe.threads > 1)} each"] if probe.threads else []
+    """Where it was measured, how much of it, and how well the medians are known."""
+    words = [probe.machine, probe.device_name, _counted(probe.ranks, "rank")]
+    words += [_counted(probe.nodes, "node")] if probe.nodes > 1 else []
+    words += [f"{_counted(probe.threads, 'thread')} each"] if probe.threads else []
     words += [probe.backend] if probe.backend != "none" else []
-    return ", ".join(words) + f": {len(probe.measurements)} measurements"
+    told = [_counted(len(probe.measurements), "measurement")]
+    told += [f"{_counted(probe.left_out, 'larger size')} left out"] if probe.left_out else []
+    if probe.measurements:
+        wide = median((each.seconds_high - each.seconds_low) / 2 / each.seconds for each in probe.measurements)
+        told.append(f"half of the medians are known to {significant(100 * wide, 2)} % or better")
+    return f"{', '.join(words)}: {', '.join(told)}"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' if count != 1 else ''}"
 
 
 def duration(seconds: float) -> str:
@@ -45,7 +55,9 @@ def duration(seconds: float) -> str:
 def size(count: int) -> str:
     for unit, scale in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if count >= scale:
-            return f"{significant(count / scale, 3).rstrip('0').rstrip('.') if count % scale else count // scale} {unit}"
+            return (
+                f"{significant(count / scale, 3).rstrip('0').rstrip('.') if count % scale else count // scale} {unit}"
+            )
     return f"{count} B"
 
 

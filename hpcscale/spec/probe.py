@@ -27,6 +27,7 @@ class Sizes(Strict):
     message_bytes: tuple[Positive, ...] = tuple(4 * _KIB * 4**power for power in range(9))  # 4 KiB to 256 MiB
 
 
+FULL = Sizes()
 QUICK = Sizes(
     seconds=0.05,
     hidden=(256, 1024, 4096),
@@ -55,7 +56,7 @@ class Probe(Strict):
     communication: Communication
     device: Chip
     precisions: tuple[Precision, ...] = Field(min_length=1)
-    sizes: Sizes = Sizes()
+    sizes: Sizes = FULL
 
     def text(self) -> str:
         return json.dumps(self.document(), indent=2) + "\n"

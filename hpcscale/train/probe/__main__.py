@@ -10,7 +10,9 @@ from hpcscale.train.run import leave
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m hpcscale.train.probe", description="Measure as one rank of a probe.")
+    parser = argparse.ArgumentParser(
+        prog="python -m hpcscale.train.probe", description="Measure as one rank of a probe."
+    )
     parser.add_argument("probe", type=Path, help="the point.json that hpcscale probe wrote")
     leave(run(parser.parse_args().probe))
 

@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hpcscale.record.attempt import attempt_folder
 from hpcscale.spec.probe import Probe, read
@@ -20,6 +21,10 @@ from hpcscale.spec.problems import InputError
 from hpcscale.train.rendezvous import Rendezvous, RendezvousError, check_master, check_world_size, locate
 from hpcscale.train.run import FAILED, PATIENCE_SECONDS, REFUSED
 from hpcscale.train.stop_signal import StopSignal
+
+if TYPE_CHECKING:
+    from hpcscale.train.probe.cases import Case
+    from hpcscale.train.probe.ranks import Ranks
 
 MEASURED = 0
 
@@ -81,6 +86,7 @@ class _Rank:
                 "device": provenance.device_facts(self.device),
                 "backend": self.backend,
                 "threads": torch.get_num_threads(),
+                "load_average": os.getloadavg()[0],  # of rank 0's node, in processes: who else was there
                 "environment": provenance.environment() if place.rank == 0 else {},
             },
         )
@@ -121,7 +127,7 @@ class _Rank:
             left_out=left_out,
         )
 
-    def _cases(self, measured: list[str], hosts: list[str]) -> Iterator[Iterable]:
+    def _cases(self, measured: list[str], hosts: list[str]) -> Iterator[Iterable[Case]]:
         """What to measure, short things first, so that a probe that is cut off has something of everything."""
         from hpcscale.train.probe import memory, messages, products
 
@@ -133,7 +139,7 @@ class _Rank:
             yield products.attentions(sizes, precision, device)
             yield products.matmuls(sizes, precision, device)
 
-    def _each(self, cases: Iterable[Iterable], ranks) -> int:
+    def _each(self, cases: Iterable[Iterable[Case]], ranks: Ranks) -> int:
         """Measures and records; how many were left out because one call would take too long."""
         from hpcscale.train.probe.clock import Clock
         from hpcscale.train.probe.repeat import Rates, measure
