@@ -189,6 +189,13 @@ class Probe:
         return str(self.run.get("backend", "none"))
 
     @property
+    def unmeasured_precisions(self) -> list[str]:
+        """Those that were asked for, but that the device does not compute in."""
+        point = self.run.get("point")
+        asked = point.get("precisions", []) if isinstance(point, dict) else []
+        return [each for each in asked if each not in self.run.get("precisions", asked)]
+
+    @property
     def matmuls(self) -> tuple[Matmul, ...]:
         return tuple(each for each in self.measurements if isinstance(each, Matmul))
 

@@ -35,6 +35,8 @@ def sentence(probe: Probe) -> str:
     words += [probe.backend] if probe.backend != "none" else []
     told = [_counted(len(probe.measurements), "measurement")]
     told += [f"{_counted(probe.left_out, 'larger size')} left out"] if probe.left_out else []
+    if probe.unmeasured_precisions:
+        told.append(f"no {' or '.join(probe.unmeasured_precisions)}, for which the device has no instructions")
     if probe.measurements:
         wide = median((each.seconds_high - each.seconds_low) / 2 / each.seconds for each in probe.measurements)
         told.append(f"half of the medians are known to {significant(100 * wide, 2)} % or better")

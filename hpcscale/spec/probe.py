@@ -24,6 +24,7 @@ class Sizes(Strict):
     hidden: tuple[Positive, ...] = (256, 512, 1024, 2048, 4096, 8192)
     tokens: tuple[Positive, ...] = (512, 2048, 8192)
     sequences: tuple[Positive, ...] = (128, 512, 2048, 8192)
+    array_bytes: Positive | None = None  # of one array in memory; None: beyond the caches
     message_bytes: tuple[Positive, ...] = tuple(4 * _KIB * 4**power for power in range(9))  # 4 KiB to 256 MiB
 
 

@@ -17,8 +17,9 @@ MEMORY_SHARE = 16  # an array takes at most this part of what a rank has
 ARRAYS = {"copy": 2, "add": 3}  # read and written by one call, as STREAM counts (stream.c)
 
 
-def cases(ranks_on_node: int, device: torch.device) -> Iterator[Case]:
-    size = array_bytes(ranks_on_node, device)
+def cases(size: int | None, ranks_on_node: int, device: torch.device) -> Iterator[Case]:
+    """``size``: bytes of one array; None: beyond the caches."""
+    size = size or array_bytes(ranks_on_node, device)
     for operation, arrays in ARRAYS.items():
         line = {"kind": "memory", "dtype": "fp32", "operation": operation, "bytes": arrays * size}
         prepare = partial(_operation, operation, size // ELEMENT_BYTES, device)

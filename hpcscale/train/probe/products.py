@@ -69,7 +69,7 @@ def _attention(batch: int, sequence: int, head_size: int, precision: str, device
 
     def both_ways() -> object:
         with torch.enable_grad():
-            result = F.scaled_dot_product_attention(*inputs, is_causal=True)
+            result = F.scaled_dot_product_attention(query, key, value, is_causal=True)
             return torch.autograd.grad(result, inputs, gradient)
 
     return both_ways

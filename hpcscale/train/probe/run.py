@@ -132,7 +132,7 @@ class _Rank:
         from hpcscale.train.probe import memory, messages, products
 
         sizes, device = self.asked.sizes, self.device
-        yield memory.cases(hosts.count(self.journal.host), device)
+        yield memory.cases(sizes.array_bytes, hosts.count(self.journal.host), device)
         for group in messages.groups(hosts, device, self.timeout):
             yield messages.cases(group, sizes, device)
         for precision in measured:
