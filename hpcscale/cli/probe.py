@@ -24,6 +24,8 @@ from hpcscale.spec import machine as machines
 from hpcscale.spec.probe import FULL, QUICK
 from hpcscale.spec.problems import InputError
 
+_NARROWEST = 110  # columns: rich would shorten numbers where a terminal, or a file, has fewer
+
 
 @click.command()
 @click.option(
@@ -157,6 +159,7 @@ def _show(found: Probe, as_json: bool) -> None:
     from hpcscale.report import probe as report
 
     console = Console(highlight=False)
+    console.width = max(console.width, _NARROWEST)
     for table in report.tables(found):
         console.print(table, soft_wrap=True)
     click.echo(report.sentence(found))
@@ -164,12 +167,7 @@ def _show(found: Probe, as_json: bool) -> None:
 
 
 def _document(found: Probe) -> dict[str, Any]:
-    rows = [{**asdict(each), **_rates(each)} for each in found.measurements]
     return {
-        "machine": found.machine, "status": found.status, "record": str(found.path), "run": found.run, "measurements": rows,
+        "machine": found.machine, "status": found.status, "record": str(found.path), "run": found.run,
+        "measurements": [record.with_rates(asdict(each)) for each in found.measurements],
     }  # fmt: skip
-
-
-def _rates(each: Any) -> dict[str, float]:
-    names = ("flops", "flops_per_second", "bytes_per_second", "bus_bytes_per_second")
-    return {name: getattr(each, name) for name in names if hasattr(each, name)}

@@ -138,6 +138,7 @@ class Message(Measurement):
         return self.bytes_per_second * bus_factor(self.kind, self.ranks)
 
 
+_RATES = ("flops", "flops_per_second", "bytes_per_second", "bus_bytes_per_second")
 _TYPES: dict[str, type | tuple[type, ...]] = {"int": int, "float": (int, float), "str": str, "bool": bool}
 KINDS: dict[str, type[Measurement]] = {
     "matmul": Matmul,
@@ -156,7 +157,7 @@ class Probe:
     run: dict[str, Any] = field(default_factory=dict)
     measurements: tuple[Measurement, ...] = ()
     status: Status = "unfinished"  # completed, or why not everything is here
-    left_out: int = 0  # sizes of which one call would have taken all the time of a measurement
+    left_out: int = 0  # sizes of which a call would have taken too long
     damaged_lines: int = 0
 
     @property
@@ -250,6 +251,13 @@ def parse(line: dict[str, Any]) -> Measurement | None:
     if not all(isinstance(values.get(each.name), _TYPES.get(str(each.type), object)) for each in wanted):
         return None
     return kind(**values) if len(values) >= len(wanted) and values["seconds"] > 0 else None
+
+
+def with_rates(line: dict[str, Any]) -> dict[str, Any]:
+    """The line with what follows from it, under the names of the record."""
+    measurement = parse(line)
+    rates = {name: getattr(measurement, name) for name in _RATES if hasattr(measurement, name)}
+    return {**line, **rates}
 
 
 def _lines(file: Path) -> Iterator[dict[str, Any]]:

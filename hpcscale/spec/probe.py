@@ -18,7 +18,7 @@ _KIB = 1024
 
 
 class Sizes(Strict):
-    """Sizes to measure; those that take longer than ``seconds`` a call are left out."""
+    """Sizes to measure; those of which a call takes more than half of ``seconds`` are left out."""
 
     seconds: float = Field(default=0.2, gt=0)  # of one measurement
     hidden: tuple[Positive, ...] = (256, 512, 1024, 2048, 4096, 8192)

@@ -13,14 +13,13 @@ Call = Callable[[], object]
 class Case:
     """``line``: kind, dtype and shape, as the record has them. ``prepare`` makes the arrays and gives what is timed.
 
-    ``amount`` is the work of one call (FLOPs or bytes; 0: none) and ``rate`` what work a second is called in the record.
+    ``amount`` is the work of one call (FLOPs or bytes; 0: none).
     Among cases of one ``family`` a call takes about in proportion to its amount, so a small one tells what a large one takes.
     """
 
     line: dict[str, Any]
     prepare: Callable[[], Call]
     amount: int = 0
-    rate: str = ""
 
     @property
     def family(self) -> tuple[Any, ...]:

@@ -23,7 +23,7 @@ def cases(size: int | None, ranks_on_node: int, device: torch.device) -> Iterato
     for operation, arrays in ARRAYS.items():
         line = {"kind": "memory", "dtype": "fp32", "operation": operation, "bytes": arrays * size}
         prepare = partial(_operation, operation, size // ELEMENT_BYTES, device)
-        yield Case(line, prepare, arrays * size, "bytes_per_second")
+        yield Case(line, prepare, arrays * size)
     yield Case({"kind": "launch", "dtype": "fp32"}, partial(_tiny, device))
 
 

@@ -75,7 +75,7 @@ def cases(group: Group, sizes: Sizes, device: torch.device) -> Iterator[Case]:
             if kind == "send_recv":
                 line["stride"] = group.stride
             prepare = partial(_MAKE[kind], group, elements, device)
-            yield Case(line, prepare, elements * ELEMENT_BYTES, "bytes_per_second")
+            yield Case(line, prepare, elements * ELEMENT_BYTES)
 
 
 def _all_reduce(group: Group, elements: int, device: torch.device) -> Call:

@@ -26,7 +26,7 @@ def matmuls(sizes: Sizes, precision: str, device: torch.device) -> Iterator[Case
     for m, n, k in sorted(shapes, key=lambda shape: (shape[0] * shape[1] * shape[2], shape)):
         flops = 2 * m * n * k
         line = {"kind": "matmul", "dtype": precision, "m": m, "n": n, "k": k, "flops": flops}
-        yield Case(line, partial(_linear, m, n, k, precision, device), flops, "flops_per_second")
+        yield Case(line, partial(_linear, m, n, k, precision, device), flops)
 
 
 def _shapes(hidden: int, tokens: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
@@ -57,7 +57,7 @@ def attentions(sizes: Sizes, precision: str, device: torch.device) -> Iterator[C
                     "head_size": head_size, "causal": True, "flops": flops,
                 }  # fmt: skip
                 prepare = partial(_attention, batch, sequence, head_size, precision, device)
-                found.append(Case(line, prepare, flops, "flops_per_second"))
+                found.append(Case(line, prepare, flops))
     yield from sorted(found, key=lambda case: case.amount)
 
 

@@ -18,6 +18,7 @@ SAMPLE_SECONDS = 1e-3  # short calls are timed together for so long: a clock, an
 MOST_CALLS = 10_000  # in one sample
 FEWEST, MOST = 5, 100  # samples
 STABLE = 0.01  # half the interval's width, of the median
+LONGEST = 0.5  # call, as a part of a measurement's time: warm-up and repeats are at least seven
 ROUNDS = 8  # the ranks talk about so often in a measurement that uses all its time
 
 
@@ -34,7 +35,7 @@ class Timing:
 
 
 def measure(call: Call, clock: Clock, ranks: Ranks, seconds: float) -> Timing:
-    """The timing of ``call`` after a warm-up. Takes about ``seconds``, longer only where five calls do."""
+    """The timing of ``call`` after a warm-up. Takes about ``seconds``, longer only where seven calls do."""
     ranks.slowest([clock.seconds(call, 1)])  # the first call loads and allocates
     (once,) = ranks.slowest([clock.seconds(call, 1)])
     begun = time.monotonic()
@@ -63,9 +64,9 @@ class Rates:
         self._best: dict[tuple[object, ...], float] = {}
 
     def too_long(self, family: tuple[object, ...], amount: int) -> bool:
-        """Whether one call alone would take all the time of a measurement."""
+        """Whether a call would take so long that few repeats of it are many times a measurement's time."""
         best = self._best.get(family)
-        return best is not None and amount / best > self._seconds
+        return best is not None and amount / best > LONGEST * self._seconds
 
     def add(self, family: tuple[object, ...], amount: int, seconds: float) -> None:
         if amount:

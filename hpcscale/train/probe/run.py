@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcscale.record.attempt import attempt_folder
+from hpcscale.record.probe import with_rates
 from hpcscale.spec.probe import Probe, read
 from hpcscale.spec.problems import InputError
 from hpcscale.train.rendezvous import Rendezvous, RendezvousError, check_master, check_world_size, locate
@@ -140,7 +141,7 @@ class _Rank:
             yield products.matmuls(sizes, precision, device)
 
     def _each(self, cases: Iterable[Iterable[Case]], ranks: Ranks) -> int:
-        """Measures and records; how many were left out because one call would take too long."""
+        """Measures and records; how many were left out because a call would take too long."""
         from hpcscale.train.probe.clock import Clock
         from hpcscale.train.probe.repeat import Rates, measure
 
@@ -151,8 +152,7 @@ class _Rank:
                 continue
             timing = measure(case.prepare(), clock, ranks, self.asked.sizes.seconds)
             rates.add(case.family, case.amount, timing.median.value)
-            rate = {case.rate: case.amount / timing.median.value} if case.rate else {}
-            self.journal.probe(**case.line, **timing.line(), **rate)
+            self.journal.probe(**with_rates({**case.line, **timing.line()}))
         return left_out
 
     def _failed(self, error: BaseException) -> int:
