@@ -23,7 +23,7 @@ class Sizes(Strict):
     seconds: float = Field(default=0.2, gt=0)  # of one measurement
     hidden: tuple[Positive, ...] = (256, 512, 1024, 2048, 4096, 8192)
     tokens: tuple[Positive, ...] = (512, 2048, 8192)
-    sequences: tuple[Positive, ...] = (128, 512, 2048, 8192)
+    sequences: tuple[Positive, ...] = (128, 256, 512, 1024, 2048, 4096, 8192)
     array_bytes: Positive | None = None  # of one array in memory; None: beyond the caches
     message_bytes: tuple[Positive, ...] = tuple(4 * _KIB * 4**power for power in range(9))  # 4 KiB to 256 MiB
 
@@ -33,7 +33,7 @@ QUICK = Sizes(
     seconds=0.05,
     hidden=(256, 1024, 4096),
     tokens=(512, 2048),
-    sequences=(128, 1024),
+    sequences=(128, 512),
     message_bytes=tuple(4 * _KIB * 16**power for power in range(5)),
 )
 

@@ -122,9 +122,9 @@ def test_all_sizes_come_once_and_the_least_work_first() -> None:
 
 def test_attention_goes_forward_and_backward() -> None:
     (first, *_) = products.attentions(Sizes(sequences=(1024,)), "fp32", CPU)
-    assert first.line["flops"] == first.amount == 12 * 1 * 8 * 1024**2 * 64
+    assert first.line["flops"] == first.amount == 12 * 1 * 4 * 1024**2 * 64
     gradients = first.prepare()()
-    assert [tuple(each.shape) for each in gradients] == [(1, 8, 1024, 64)] * 3  # type: ignore[attr-defined]
+    assert [tuple(each.shape) for each in gradients] == [(1, 4, 1024, 64)] * 3  # type: ignore[attr-defined]
 
 
 def test_bytes_are_those_read_and_written(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from hpcscale.spec.probe import Sizes
 from hpcscale.train.precision import PRECISIONS, use_matmul_precision
 from hpcscale.train.probe.cases import Call, Case
 
-HEADS = 8
+HEADS = 4  # few, so that a laptop measures long sequences too
 HEAD_SIZES = (64, 128)
 # Sequences side by side, so that a batch has as many tokens: few (one micro batch) and enough to fill a GPU.
 ATTENTION_TOKENS = (1024, 8192)
