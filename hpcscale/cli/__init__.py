@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("doctor", "Can this login node submit: queues, account, environment, files."),
     "lint": ("lint", "Read job scripts strictly: directives, variables, limits of the machine."),
     "dryrun": ("dryrun", "Run single ranks of a job here without their memory: would they fit and work?"),
+    "probe": ("probe", "Measure this computer, or write a job that measures a machine: products, memory, messages."),
     "run": ("run", "Run a study on this computer: render, run each point, report."),
     "submit": ("submit", "Submit the points of a study that are due: the bill first, each point exactly once."),
     "status": ("status", "What became of every point: state, step, sec/it, why it waits or failed."),

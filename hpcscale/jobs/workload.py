@@ -39,11 +39,11 @@ def started(point: Point) -> dict[str, int]:
     return {"ranks": point.ranks, "ranks_per_node": per_node, "threads_per_rank": point.threads_per_rank}
 
 
-def command(point: Point, python: str) -> str:
-    """What each started process runs, as it stands in job.sh."""
+def command(point: Point, python: str, module: str = "hpcscale.train") -> str:
+    """What each started process runs, as it stands in job.sh; ``module``: hpcscale's own program, where it is that."""
     if point.workload.foreign:
         return f'bash "$point/{SCRIPT}"'
-    return f'{python} -m hpcscale.train "$point/point.json"'
+    return f'{python} -m {module} "$point/point.json"'
 
 
 def _ranks_on_a_node(point: Point) -> int:
