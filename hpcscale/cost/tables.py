@@ -18,7 +18,6 @@ from hpcscale.cost.predict import Predictions, predict
 from hpcscale.spec.machine import Calibration
 
 GIB = 2.0**30
-PILOT = "pilot row"  # what the reason says of a row that was fitted on
 # The columns that say what a row was: a calibration block keeps these of its rows.
 SHAPE = (
     "model", "n_params", "layers", "hidden", "heads", "kv_heads", "ffn", "vocab", "seq", "gpus", "nodes", "gpu_type",
@@ -38,6 +37,7 @@ class Predicted:
     high: float | None = None
     memory: float | None = None
     verdict: str = ""
+    is_pilot: bool = False  # the fit has seen it
 
 
 def predict_rows(rows: Sequence[Row], pilot: int = 0, learned: Fitted | None = None) -> list[Predicted]:
@@ -57,9 +57,9 @@ def predict_rows(rows: Sequence[Row], pilot: int = 0, learned: Fitted | None = N
 
 def _predicted(predictions: Predictions, place: int, note: str, is_pilot: bool) -> Predicted:
     return Predicted(
-        reason="; ".join(filter(None, (PILOT if is_pilot else "", note))),
+        reason="; ".join(filter(None, ("pilot row" if is_pilot else "", note))),
         seconds=float(predictions.seconds[place]), low=float(predictions.low[place]), high=float(predictions.high[place]),
-        memory=float(predictions.memory[place]), verdict=predictions.verdict[place],
+        memory=float(predictions.memory[place]), verdict=predictions.verdict[place], is_pilot=is_pilot,
     )  # fmt: skip
 
 
