@@ -24,6 +24,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("status", "What became of every point: state, step, sec/it, why it waits or failed."),
     "logs": ("logs", "Print what a point's ranks printed, or follow it."),
     "cancel": ("cancel", "Cancel the jobs of a study."),
+    "calibrate": (
+        "calibrate",
+        "Learn a machine's constants from its runs, its probe or a table; write them to its profile.",
+    ),
     "predict": ("predict", "Add predicted seconds per step and memory to a table of configurations."),
     "report": ("report", "Print the scaling table of studies, runs and published tables; draw the chart."),
     "data": ("data", "Turn text files into training data (Megatron's .bin and .idx)."),
