@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from statistics import median
+from bisect import bisect_right
+from itertools import accumulate
 from typing import Any
 
 from hpcscale.ingest.median import Median
@@ -40,29 +41,25 @@ def after_warmup(lines: list[Line], warmup_steps: int) -> list[Line]:
 def weighted(found: Median, lines: list[Line]) -> Median:
     """The median in which a line counts as often as it stands for steps. The interval stays that of the lines: the steps
     behind a mean are not known, and taking them for as many measurements would make it too narrow."""
-    if all(steps_of(line) == 1 for line in lines):
-        return found
-    ordered = sorted((float(line["step_seconds"]), steps_of(line)) for line in lines)
-    total, seen = sum(count for _, count in ordered), 0
-    low = high = ordered[-1][0]
-    for seconds, count in ordered:
-        before, seen = seen, seen + count
-        if before <= (total - 1) // 2 < seen:
-            low = seconds
-        if before <= total // 2 < seen:
-            high = seconds
-    value = (low + high) / 2
-    return Median(value, min(found.low, value), max(found.high, value))
+    value = _median("step_seconds", lines)
+    return found if value is None else Median(value, min(found.low, value), max(found.high, value))
 
 
 def printed(record: Record, measured: list[Line]) -> dict[str, float]:
     """The medians of what the tool printed, over the measured lines, or all where no line has a time."""
-    found = {}
-    for name in PRINTED:
-        values = [line[name] for line in measured or record.steps if isinstance(line.get(name), int | float)]
-        if values:
-            found[name] = float(median(values))
-    return found
+    found = {name: _median(name, measured or record.steps) for name in PRINTED}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _median(name: str, lines: list[Line]) -> float | None:
+    """Of the steps that have it, a mean of k steps being k of them."""
+    values = sorted((float(line[name]), steps_of(line)) for line in lines if isinstance(line.get(name), int | float))
+    total = sum(count for _, count in values)
+    if not total:
+        return None
+    ends = list(accumulate(count for _, count in values))
+    low, high = (values[bisect_right(ends, place)][0] for place in ((total - 1) // 2, total // 2))
+    return (low + high) / 2
 
 
 def remarks(description: dict[str, Any]) -> list[str]:
@@ -74,6 +71,6 @@ def remarks(description: dict[str, Any]) -> list[str]:
     if isinstance(source.get("averages"), int) and source["averages"] > 1:
         about += f", a line the mean of up to {source['averages']} steps"
     if source.get("flops_convention"):
-        about += f", its TFLOPs as {source['flops_convention']}"
+        about += f", TFLOPs printed as {source['flops_convention']}"
     others = source.get("remarks")
     return [about, *map(str, others if isinstance(others, list) else [])]

@@ -13,6 +13,9 @@ from typing import Any
 
 from hpcscale.record.schema import FAILURES, REQUIRED, VERSION, Failure, Kind
 
+_STEP_KEYS = frozenset(REQUIRED["step"])
+_STEP_START = f'{{"schema": "step", "version": {VERSION}, '
+
 
 class RecordWriter:
     """Writes one record. Each line is one ``write`` to a file opened for appending.
@@ -101,8 +104,11 @@ class RecordWriter:
 
 
 def step_line(values: dict[str, Any]) -> bytes:
-    """One step as a line of a record, for those who have millions of them at once."""
-    return _line("step", values)
+    """One step as a line of a record, for those who have millions of them: values are numbers or None."""
+    text = repr(values)  # four times as fast as json, and the same text for such values
+    if "nan" in text or "inf" in text or not _STEP_KEYS <= values.keys():
+        return _line("step", values)
+    return (_STEP_START + text[1:].replace("'", '"').replace("None", "null") + "\n").encode()
 
 
 def _line(kind: Kind, values: dict[str, Any]) -> bytes:

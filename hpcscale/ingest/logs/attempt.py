@@ -17,6 +17,7 @@ from hpcscale.record.writer import step_line
 LATE_STEPS = 8
 _BUFFERED_LINES = 512
 _LARGEST = ("step_seconds", "peak_memory_bytes")
+_FLOPS = frozenset(("tflops_per_device_published", "mfu_published"))
 
 Values = dict[str, Any]
 
@@ -36,6 +37,7 @@ class Attempt:
     peak_memory_bytes: int | None = None
     failure: tuple[Failure, str] | None = None
     averaged: int = 1  # steps that the widest line is a mean of
+    prints_flops: bool = False
 
     @property
     def completed(self) -> bool:
@@ -54,6 +56,7 @@ class Steps:
         self._means = means_of_intervals
         self._pending: dict[int, Values] = {}
         self._newest = 0
+        self._in_order = True  # of the pending ones
         self._echoes = False  # ranks without names print every step
         self._last: dict[bytes, int] = {}  # by rank
         self._lines: list[bytes] = []
@@ -84,9 +87,11 @@ class Steps:
             self._newest = step
         elif step <= self.attempt.last_step:
             return  # a rank that is later than that: the step is written
+        else:
+            self._in_order = False
         self._pending[step] = values
         if len(self._pending) > LATE_STEPS:
-            self._write(min(self._pending))
+            self._write(next(iter(self._pending)) if self._in_order else min(self._pending))
 
     def close(self) -> None:
         for step in sorted(self._pending):
@@ -97,18 +102,22 @@ class Steps:
 
     def _write(self, step: int) -> None:
         values, attempt = self._pending.pop(step), self.attempt
-        averaged = values.pop("first_averages", 1) if not attempt.count else step - attempt.last_step
-        if self._means and averaged > 1:
-            values["averaged_steps"] = averaged
-            attempt.averaged = max(attempt.averaged, averaged)
-        values.pop("first_averages", None)
-        seconds = values.get("step_seconds")
+        first = values.pop("first_averages", 1)
+        averaged = 1
+        if self._means:
+            averaged = step - attempt.last_step if attempt.count else first
+            if averaged > 1:
+                values["averaged_steps"] = averaged
+                attempt.averaged = max(attempt.averaged, averaged)
+        seconds = values["step_seconds"]
         if seconds is None or attempt.seconds is None:
             attempt.seconds = None
         else:
-            attempt.seconds += seconds * values.get("averaged_steps", 1)
-        if "peak_memory_bytes" in values:
-            attempt.remember(values["peak_memory_bytes"])
+            attempt.seconds += seconds * averaged
+        if (memory := values.get("peak_memory_bytes")) is not None:
+            attempt.remember(memory)
+        if not attempt.prints_flops:
+            attempt.prints_flops = not _FLOPS.isdisjoint(values)
         attempt.count += 1
         attempt.last_step = step
         self._lines.append(step_line({"step": step, **values}))

@@ -92,7 +92,7 @@ class Collector:
         """The attempts with steps; a single one that has none, where the log shows at least a start."""
         self._end()
         with_steps = [each for each in self.attempts if each.count]
-        return with_steps or self.attempts[-1:]
+        return with_steps or [each for each in self.attempts[-1:] if each.facts or each.first_line]
 
     def _begin(self) -> None:
         self.attempt = Attempt(self._folder / f"{len(self.attempts)}.steps")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Literal
@@ -15,8 +15,8 @@ from hpcscale.record.schema import Failure
 
 @dataclass(frozen=True)
 class Pattern:
-    """``literal``: bytes without which a block cannot match (looking for them costs next to nothing).
-    ``header``: looked for only where a program starts, until its first step."""
+    """``literal``: bytes in every line that can match; looking for them costs next to nothing, the expression sees no other
+    lines. ``header``: looked for only where a program starts, until its first step."""
 
     literal: bytes
     regex: re.Pattern[bytes]
@@ -73,17 +73,30 @@ def failures(collector: Collector) -> Pattern:
 
 
 def scan(log: Log, patterns: Sequence[Pattern], collector: Collector) -> None:
-    """Reads the log once. Each pattern sees only blocks that hold its literal."""
+    """Reads the log once; what matches is told in the order of its places."""
     starts = tuple(pattern.literal for pattern in patterns if pattern.start)
     body = tuple(pattern for pattern in patterns if not pattern.header)
     for block in log.blocks():
         at_start = collector.in_header or any(literal in block for literal in starts)
-        found = [
-            (match.start(), pattern.read, match)
-            for pattern in (patterns if at_start else body)
-            if pattern.literal in block
-            for match in pattern.regex.finditer(block)
-        ]
-        found.sort(key=itemgetter(0))
-        for _, read, match in found:
-            read(match)
+        found: list[tuple[int, int, Match]] = []
+        seen = patterns if at_start else body
+        for number, pattern in enumerate(seen):
+            found += [(match.start(), number, match) for match in _matches(pattern, block)]
+        if len(seen) > 1:
+            found.sort(key=_PLACE)
+        for _, number, match in found:
+            seen[number].read(match)
+
+
+_PLACE = itemgetter(0, 1)
+
+
+def _matches(pattern: Pattern, block: bytes) -> Iterator[Match]:
+    """The matches in lines that hold the literal. A line goes from line feed to line feed, both included: what ends with a
+    carriage return is for the expression to tell apart."""
+    literal, regex = pattern.literal, pattern.regex
+    position = block.find(literal)
+    while position >= 0:
+        end = block.find(b"\n", position) + 1 or len(block)
+        yield from regex.finditer(block, max(block.rfind(b"\n", 0, position), 0), end)
+        position = block.find(literal, end)

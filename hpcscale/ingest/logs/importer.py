@@ -109,7 +109,7 @@ def _imported(log: Log, form: Format, attempt: Attempt) -> dict[str, Any]:
         remarks.append("times are means over a moving window")
     return {
         "tool": form.tool, "format": form.name, "file": log.path.name, "line": attempt.first_line,
-        "flops_convention": form.convention or None, "memory_kind": form.memory_kind,
+        "flops_convention": (form.convention or None) if attempt.prints_flops else None, "memory_kind": form.memory_kind,
         "averages": attempt.averaged, "remarks": remarks,
     }  # fmt: skip
 

@@ -17,7 +17,7 @@ from hpcscale.ingest.logs.format import Evidence, Format, Pattern
 from hpcscale.ingest.logs.numbers import MIB, number, positive, whole
 
 _LITERAL = b" elapsed time per iteration ("
-STEP = re.compile(rb"(?:^|[\s\]:>])iteration +(\d{1,12})/ *(\d{1,12}|infinity) \|([^\r\n]*)")
+STEP = re.compile(rb"iteration +(\d{1,12})/ *(\d{1,12}|infinity) \|([^\r\n]*)")
 # [Rank 0] (after 2 iterations) memory (MB) | allocated: 1.0 | max allocated: 1.0 | reserved: 1.0 | max reserved: 1.0
 _MEMORY = re.compile(rb"memory \(MB\) \|[^\r\n]*?max allocated: ([0-9.]+)")
 

@@ -69,7 +69,7 @@ def _start(collector: Collector) -> Sequence[Pattern]:
         Pattern(b"GLOBAL_RANK: ", _MEMBERS, lambda match: collector.fact("devices", whole(match[1])), header=True),
         Pattern(b" parallel group", _GROUP, lambda match: _group(collector, match), header=True),
         Pattern(b"Mixed Precision", _AMP, lambda match: _precision(collector, match), header=True),
-        Pattern(b"_size: ", _SETTING, lambda match: _setting(collector, match), header=True),
+        Pattern(b": ", _SETTING, lambda match: _setting(collector, match), header=True),
     )
 
 
@@ -95,7 +95,7 @@ def _step(collector: Collector, place: Callable[[Match], tuple[int, int]]) -> Ca
         step = int(value) + 1 if exact and value is not None else counted
         values: Values = {
             "step_seconds": seconds,
-            "loss": number(found.get(b"reduced_train_loss", found.get(b"loss"))),
+            "loss": number(found.get(b"reduced_train_loss", b"").removesuffix(b".0")),  # a bar prints `nan.0`
             "tokens": batch * length if batch and length else None,
         }
         for name, key in ((b"grad_norm", "gradient_norm"), (b"lr", "learning_rate")):
