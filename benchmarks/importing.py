@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 SAMPLES = Path(__file__).parent.parent / "tests" / "ingest" / "logs" / "samples"
@@ -56,16 +57,17 @@ def pieces(name: str, density: float) -> Iterator[bytes]:
     other = b"".join(OTHER)
     between = round(len(step) * (1 / density - 1) / len(other))
     rest = other * between
-    at = 0
-    while True:
-        found = []
-        for _ in range(1000 if not between else max(1, 200 // between)):
-            at += 1
-            found += [
-                number.sub(lambda match: match[1] + b"%d" % at + match[3] + (b"999999999" if match[4] else b""), step),
-                rest,
-            ]  # noqa: B023
-        yield b"".join(found)
+    for first in count(1, 100):
+        yield b"".join(numbered(step, number, at) + rest for at in range(first, first + 100))
+
+
+def numbered(step: bytes, number: re.Pattern[bytes], at: int) -> bytes:
+    """The step's lines with this number, on the way to a last one that is far away."""
+
+    def renamed(match: re.Match[bytes]) -> bytes:
+        return match[1] + b"%d" % at + match[3] + (b"999999999" if match[4] else b"")
+
+    return number.sub(renamed, step)
 
 
 def write(path: Path, name: str, size: int, density: float) -> None:

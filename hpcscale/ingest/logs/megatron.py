@@ -6,43 +6,40 @@ fields are found by name. Times are means over the interval; memory is in MiB.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from hpcscale.ingest.logs import megatron_arguments
 from hpcscale.ingest.logs.attempt import Values
+from hpcscale.ingest.logs.bars import Bars
 from hpcscale.ingest.logs.collect import Collector, Match
 from hpcscale.ingest.logs.format import Evidence, Format, Pattern
-from hpcscale.ingest.logs.numbers import MIB, number, positive, whole
+from hpcscale.ingest.logs.numbers import MIB
 
 _LITERAL = b" elapsed time per iteration ("
 STEP = re.compile(rb"iteration +(\d{1,12})/ *(\d{1,12}|infinity) \|([^\r\n]*)")
 # [Rank 0] (after 2 iterations) memory (MB) | allocated: 1.0 | max allocated: 1.0 | reserved: 1.0 | max reserved: 1.0
 _MEMORY = re.compile(rb"memory \(MB\) \|[^\r\n]*?max allocated: ([0-9.]+)")
 
-# Seconds: milliseconds in Megatron-LM and most others, seconds where bigscience's fork prints them (as CARAML's patch does).
-_SECONDS = ((b"elapsed time per iteration (ms)", 1000), (b"elapsed time per iteration (s)", 1))
-_NUMBERS: tuple[tuple[bytes, str], ...] = (
-    (b"grad norm", "gradient_norm"),
-    (b"learning rate", "learning_rate"),
-)
-_PRINTED: tuple[tuple[bytes, str], ...] = (
-    (b"throughput per GPU (TFLOP/s/GPU)", "tflops_per_device_published"),
-    (b"TFLOPs", "tflops_per_device_published"),
-    (b"tokens per gpu per second (tgs)", "tokens_per_second_per_device_published"),
-    (b"samples per second", "samples_per_second_published"),
-)
-
-
-def fields(line: bytes) -> dict[bytes, bytes]:
-    """``name: value`` between bars."""
-    found = {}
-    for part in line.split(b"|"):
-        name, colon, value = part.partition(b": ")
-        if colon:
-            found[name.strip()] = value
-    return found
+# Milliseconds in Megatron-LM and most others, seconds where bigscience's fork prints them (as CARAML's patch does).
+_FIELDS = {
+    b"elapsed time per iteration (ms)": "milliseconds",
+    b"elapsed time per iteration (s)": "step_seconds",
+    b"global batch size": "batch",
+    b"actual seqlen": "length",
+    b"lm loss": "loss",
+    b"lm_loss": "loss",
+    b"loss": "loss",
+    b"sop loss": "sop_loss",
+    b"grad norm": "gradient_norm",
+    b"learning rate": "learning_rate",
+    b"throughput per GPU (TFLOP/s/GPU)": "tflops_per_device_published",
+    b"TFLOPs": "tflops_per_device_published",
+    b"tokens per gpu per second (tgs)": "tokens_per_second_per_device_published",
+    b"samples per second": "samples_per_second_published",
+}
 
 
 def reader(collector: Collector) -> Sequence[Pattern]:
@@ -54,47 +51,31 @@ def reader(collector: Collector) -> Sequence[Pattern]:
 
 
 def _step(collector: Collector) -> Callable[[Match], None]:
+    fields = Bars(_FIELDS)
+
     def read(match: Match) -> None:
         found = fields(match[3])
-        seconds = _seconds(found)
-        if seconds is None:
+        if "milliseconds" in found:
+            found["step_seconds"] = found.pop("milliseconds") / 1000
+        if not 0 < found.get("step_seconds", 0) < math.inf:
             return
-        batch = whole(found.get(b"global batch size"))
-        collector.fact("training.global_batch_size", batch)
-        length = whole(found.get(b"actual seqlen")) or collector.known("training.sequence_length")
-        values: Values = {
-            "step_seconds": seconds,
-            "loss": _loss(found),
-            "tokens": batch * length if batch and length else None,
-        }
-        for name, key in _NUMBERS:
-            if (value := number(found.get(name))) is not None:
-                values[key] = value
-        for name, key in _PRINTED:
-            if (value := positive(found.get(name))) is not None:
-                values[key] = value
-        step = int(match[1])
-        interval = collector.known("log_interval")
-        # Since 2024 the first iteration is printed alone; before, the first line was that of the first interval.
-        if interval and step % interval == 0 and collector.in_header:
-            values["first_averages"] = interval
-        if b"sop loss" in found:
-            collector.fact("model.family", "bert")
-        collector.step(match, step, values, whole(match[2]))
+        step, batch = int(match[1]), int(found.pop("batch", 0))
+        length = int(found.pop("length", 0)) or collector.known("training.sequence_length")
+        sop_loss = found.pop("sop_loss", None)
+        values: Values = {"loss": None, **found, "tokens": batch * length if batch and length else None}
+        if collector.in_header:
+            collector.fact("training.global_batch_size", batch or None)
+            collector.fact("model.family", None if sop_loss is None else "bert")
+            values["first_averages"] = _first_interval(collector, step)
+        collector.step(match, step, values, None if match[2] == b"infinity" else int(match[2]))
 
     return read
 
 
-def _seconds(found: dict[bytes, bytes]) -> float | None:
-    for name, divisor in _SECONDS:
-        if name in found:
-            value = positive(found[name].partition(b"/")[0])  # some print the mean of all behind a slash
-            return value / divisor if value is not None else None
-    return None
-
-
-def _loss(found: dict[bytes, bytes]) -> float | None:
-    return number(found.get(b"lm loss", found.get(b"lm_loss", found.get(b"loss"))))
+def _first_interval(collector: Collector, step: int) -> int:
+    """Since 2024 the first iteration is printed alone; before, the first line was the mean of an interval."""
+    interval = collector.known("log_interval")
+    return interval if interval and step % interval == 0 else 1
 
 
 MEGATRON_LM = Format(

@@ -5,13 +5,14 @@ The keys between the bars move between versions, so they are found by name. Memo
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 
 from hpcscale.ingest.logs.attempt import Values
+from hpcscale.ingest.logs.bars import Bars
 from hpcscale.ingest.logs.collect import Collector, Match
 from hpcscale.ingest.logs.format import Evidence, Format, Pattern
-from hpcscale.ingest.logs.megatron import fields
 from hpcscale.ingest.logs.numbers import MIB, human, whole
 
 _LITERAL = b"tokens_per_sec_per_gpu: "
@@ -21,6 +22,16 @@ _MEMORY = re.compile(rb"Peak allocated: ([0-9.]+)MiB")
 # parallelism=ParallelismArgs(dp=2,   or alone on a line:   pp=1,
 _KEY = re.compile(rb"[ (]([a-z_]+)=([^,()\s]+)")
 
+_FIELDS = {
+    b"time_per_iteration_ms": "milliseconds",
+    b"elapsed_time_per_iteration_ms": "milliseconds",
+    b"lm_loss": "loss",
+    b"grad_norm": "gradient_norm",
+    b"lr": "learning_rate",
+    b"model_tflops_per_gpu": "tflops_per_device_published",
+    b"tokens_per_sec": "tokens_per_second_published",
+    b"tokens_per_sec_per_gpu": "tokens_per_second_per_device_published",
+}
 _NUMBERS = {
     "dp": "layout.dp",
     "pp": "layout.pp",
@@ -73,20 +84,20 @@ def _configuration(collector: Collector) -> Callable[[Match], None]:
 
 
 def _step(collector: Collector) -> Callable[[Match], None]:
+    fields = Bars(_FIELDS, human)
+
     def read(match: Match) -> None:
         found = fields(match[3])
-        milliseconds = human(found.get(b"time_per_iteration_ms", found.get(b"elapsed_time_per_iteration_ms")))
+        milliseconds = found.pop("milliseconds", 0.0)
         if collector.in_header:
             _batch(collector)
         batch, length = collector.known("training.global_batch_size"), collector.known("training.sequence_length")
         values: Values = {
-            "step_seconds": milliseconds / 1000 if milliseconds and milliseconds > 0 else None,
-            "loss": human(found.get(b"lm_loss")),
+            "step_seconds": milliseconds / 1000 if 0 < milliseconds < math.inf else None,
+            "loss": None,
+            **found,
             "tokens": batch * length if batch and length else None,
         }
-        for name, key in _PRINTED:
-            if (value := human(found.get(name))) is not None:
-                values[key] = value
         collector.step(match, int(match[1]), values, int(match[2]))
 
     return read
@@ -98,14 +109,6 @@ def _batch(collector: Collector) -> None:
     if all(parts):
         collector.fact("training.global_batch_size", parts[0] * parts[1] * parts[2])
 
-
-_PRINTED: tuple[tuple[bytes, str], ...] = (
-    (b"grad_norm", "gradient_norm"),
-    (b"lr", "learning_rate"),
-    (b"model_tflops_per_gpu", "tflops_per_device_published"),
-    (b"tokens_per_sec", "tokens_per_second_published"),
-    (b"tokens_per_sec_per_gpu", "tokens_per_second_per_device_published"),
-)
 
 NANOTRON = Format(
     "nanotron",

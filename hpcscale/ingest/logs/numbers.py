@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 MIB, GIB = 2**20, 2**30
 GB = 10**9
 
 # nanotron's human_format (src/nanotron/logging/base.py): powers of 1000.
-_SUFFIXES = {"K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
-_HUMAN = re.compile(r"(-?[0-9.]+(?:e[+-]?[0-9]+)?)([KMBGT]?)\Z")
+_SUFFIXES = {b"K": 1e3, b"M": 1e6, b"B": 1e9, b"G": 1e9, b"T": 1e12}
 
 
 def number(text: bytes | None) -> float | None:
@@ -36,8 +33,7 @@ def whole(text: bytes | str | None) -> int | None:
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 19 else None
 
 
-def human(text: bytes | None) -> float | None:
-    """``4.19M`` is 4,190,000: three digits are all that is printed."""
-    found = _HUMAN.match(text.decode("ascii", "replace").strip()) if text is not None else None
-    value = number(found[1].encode()) if found else None
-    return value * _SUFFIXES.get(found[2], 1.0) if found and value is not None else None
+def human(text: bytes) -> float:
+    """``4.19M`` is 4,190,000: three digits are all that is printed. Raises ValueError for what is no number."""
+    factor = _SUFFIXES.get(text[-1:])
+    return float(text) if factor is None else float(text[:-1]) * factor

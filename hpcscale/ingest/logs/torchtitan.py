@@ -15,11 +15,9 @@ from hpcscale.ingest.logs.format import Evidence, Format, Pattern
 from hpcscale.ingest.logs.numbers import GIB, number, positive, whole
 
 _STEP = re.compile(
-    rb"step: *(\d{1,12}) +loss: *(\S+)(?: +grad_norm: *(\S+))?[^\r\n]*? +memory: *([0-9.]+)GiB\S* +[wt]ps: *([0-9,.]+)"
-    rb"([^\r\n]*)"
+    rb"step: *(\d{1,12}) +loss: *(\S+)(?: +grad_norm: *(\S+))? +memory: *([0-9.]+)GiB\S* +[wt]ps: *([0-9,.]+)"
+    rb"(?: +tflops: *([0-9,.]+))?(?: +mfu: *([0-9.]+)%)?"
 )
-_TFLOPS = re.compile(rb"tflops: *([0-9,.]+)")
-_MFU = re.compile(rb"mfu: *([0-9.]+)%")
 
 _START = re.compile(rb"Starting job: ")
 _MESH_BUILT = re.compile(rb"Building (?:\d-D )?device mesh with [^\r\n]*")
@@ -75,24 +73,25 @@ def reader(collector: Collector) -> Sequence[Pattern]:
 
 def _step(collector: Collector) -> Callable[[Match], None]:
     def read(match: Match) -> None:
-        rate = positive(match[5].replace(b",", b""))
+        step, loss, norm, memory, tps, tflops, mfu = match.groups()
+        rate = positive(tps.replace(b",", b""))
         if rate is None:
             return
         tokens, devices = _tokens(collector), collector.known("devices")
         values: Values = {
             "step_seconds": tokens / (rate * devices) if tokens and devices else None,
-            "loss": number(match[2]),
+            "loss": number(loss),
             "tokens": tokens,
-            "peak_memory_bytes": round(float(match[4]) * GIB),
+            "peak_memory_bytes": round(float(memory) * GIB),
             "tokens_per_second_per_device_published": rate,
         }
-        if (norm := number(match[3])) is not None:
-            values["gradient_norm"] = norm
-        if found := _TFLOPS.search(match[6]):
-            values["tflops_per_device_published"] = number(found[1].replace(b",", b""))
-        if found := _MFU.search(match[6]):
-            values["mfu_published"] = float(found[1]) / 100
-        collector.step(match, int(match[1]), values, collector.known("planned_steps"))
+        if norm is not None:
+            values["gradient_norm"] = number(norm)
+        if tflops is not None:
+            values["tflops_per_device_published"] = number(tflops.replace(b",", b""))
+        if mfu is not None:
+            values["mfu_published"] = float(mfu) / 100
+        collector.step(match, int(step), values, collector.known("planned_steps"))
 
     return read
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hpcscale.ingest import records, schema
+
 from .conftest import SAMPLES, Importing
 
 GOLDEN = Path(__file__).parent / "golden"
