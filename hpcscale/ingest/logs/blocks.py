@@ -66,7 +66,7 @@ class Log:
             if start.startswith(_GZIP):
                 yield from self._gzip(file)
             elif start.startswith(_ZSTD):
-                yield from _zstd(self.path)
+                yield from self._zstd()
             else:
                 while data := file.read(BLOCK):
                     yield data
@@ -91,18 +91,20 @@ class Log:
             if text := unpack.flush():
                 yield text
 
+    def _zstd(self) -> Iterator[bytes]:
+        if shutil.which("zstd") is None:
+            raise InputError(
+                f"{self.path} is packed with zstd, which is not installed here; unpack it, or pack it with gzip"
+            )
+        command = ["zstd", "-dcq", "--", str(self.path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+            assert process.stdout is not None
+            while data := process.stdout.read(BLOCK):
+                yield data
+        if process.returncode:
+            self.damage = "the zstd data are damaged or cut off"
+
 
 def _end_of_lines(data: bytes) -> int:
     """Where the last whole line of ``data`` ends; progress bars end theirs with a carriage return."""
     return max(data.rfind(b"\n"), data.rfind(b"\r") if data.find(b"\n") < 0 else -1) + 1
-
-
-def _zstd(path: Path) -> Iterator[bytes]:
-    if shutil.which("zstd") is None:
-        raise InputError(f"{path} is packed with zstd, which is not installed here; unpack it, or pack it with gzip")
-    with subprocess.Popen(
-        ["zstd", "-dcq", "--", str(path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as process:
-        assert process.stdout is not None
-        while data := process.stdout.read(BLOCK):
-            yield data

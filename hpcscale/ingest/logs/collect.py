@@ -52,8 +52,8 @@ class Collector:
             self._stands_at(match)
 
     def fact(self, name: str, value: Any) -> None:
-        """Something that holds for the whole attempt; the first to say it is right. None says nothing."""
-        if value is not None:
+        """Something that holds for the whole attempt; the first to say it is right. None says nothing, nor does a 0."""
+        if value is not None and (value or isinstance(value, bool)):
             self.attempt.facts.setdefault(name, value)
 
     def known(self, name: str) -> Any:
@@ -67,7 +67,7 @@ class Collector:
         if text not in self.attempt.remarks:
             self.attempt.remarks.append(text)
 
-    def memory(self, size: int) -> None:
+    def memory(self, size: int | None) -> None:
         self.attempt.remember(size)
 
     def step(self, match: Match, step: int, values: Values, planned: int | None = None) -> None:

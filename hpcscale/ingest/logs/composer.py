@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from hpcscale.ingest.logs.attempt import Values
 from hpcscale.ingest.logs.collect import Collector, Match
 from hpcscale.ingest.logs.format import Evidence, Format, Pattern
-from hpcscale.ingest.logs.numbers import GB, number, positive, whole
+from hpcscale.ingest.logs.numbers import GB, count, number, positive, size, whole
 
 _BATCH = re.compile(rb"\[batch=(\d{1,12})/(\d{1,12})\]:")
 _FIELD = re.compile(rb"[ \t]Train ([\w/.-]+): ([^\r\n]+)")
@@ -136,7 +136,7 @@ def _facts(collector: Collector, found: dict[bytes, bytes]) -> None:
     collector.fact("training.micro_batch_size", whole(found.get(b"trainer/device_train_microbatch_size")))
     rate, of_device = (positive(found.get(b"throughput" + part + b"/tokens_per_sec")) for part in (b"", b"/device"))
     if rate and of_device:
-        collector.fact("devices", round(rate / of_device))
+        collector.fact("devices", count(round(rate / of_device)))
     nodes, per_node = collector.known("nodes"), collector.known("devices_per_node")
     if nodes and per_node:
         collector.fact("devices", nodes * per_node)
@@ -164,8 +164,8 @@ def _values(collector: Collector, found: dict[bytes, bytes]) -> Values:
             values[key] = value
     if (norm := number(found.get(b"l2_norm/grad/global"))) is not None:
         values["gradient_norm"] = norm
-    if (memory := positive(found.get(b"memory/peak_allocated_mem"))) is not None:
-        values["peak_memory_bytes"] = round(memory * GB)
+    if (memory := size(found.get(b"memory/peak_allocated_mem"), GB)) is not None:
+        values["peak_memory_bytes"] = memory
     return values
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,7 @@ def _recognise_all(logs: Sequence[Path], known: Format | None) -> list[tuple[Log
     for path in logs:
         log = Log(path)
         try:
+            path.open("rb").close()
             found.append((log, Recognised(known) if known is not None else recognise(log)))
         except InputError as error:
             problems += error.problems
@@ -108,7 +110,7 @@ def _imported(log: Log, form: Format, attempt: Attempt) -> dict[str, Any]:
     if form.averages == "window" and attempt.count:
         remarks.append("times are means over a moving window")
     return {
-        "tool": form.tool, "format": form.name, "file": log.path.name, "line": attempt.first_line,
+        "tool": form.tool, "format": form.name, "file": os.fsencode(log.path.name).decode("utf-8", "replace"), "line": attempt.first_line,
         "flops_convention": (form.convention or None) if attempt.prints_flops else None, "memory_kind": form.memory_kind,
         "averages": attempt.averaged, "remarks": remarks,
     }  # fmt: skip

@@ -13,6 +13,7 @@ from typing import Any
 from hpcscale.ingest.logs.attempt import Attempt, Steps
 from hpcscale.ingest.logs.blocks import Log
 from hpcscale.ingest.logs.numbers import positive, whole
+from hpcscale.spec.problems import InputError
 
 # FZJ-JSC/CARAML llm_training/llm_benchmark_nvidia_amd.yaml, the table's columns (without case).
 _WHOLE = {
@@ -45,8 +46,8 @@ def is_result(log: Log) -> bool:
 
 def read(log: Log, folder: Path, given: Mapping[str, Any]) -> list[Attempt]:
     """An attempt for each line of the table."""
-    lines = csv.reader(_lines(log))
-    names = [name.strip().lower() for name in next(lines)]
+    lines = _rows(log)
+    names = [name.strip().lower() for name in next(lines, [])]
     found = []
     for number, cells in enumerate(lines, 2):
         if len(cells) == len(names):
@@ -54,6 +55,14 @@ def read(log: Log, folder: Path, given: Mapping[str, Any]) -> list[Attempt]:
             _fill(attempt, dict(zip(names, (cell.strip() for cell in cells), strict=True)), given.get)
             found.append(attempt)
     return found
+
+
+def _rows(log: Log) -> Iterator[list[str]]:
+    reader = csv.reader(_lines(log))
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise InputError(f"{log.path}:{reader.line_num}: the line is no CSV: {error}") from None
 
 
 def _lines(log: Log) -> Iterator[str]:

@@ -16,7 +16,7 @@ from hpcscale.ingest.logs.attempt import Values
 from hpcscale.ingest.logs.bars import Bars
 from hpcscale.ingest.logs.collect import Collector, Match
 from hpcscale.ingest.logs.format import Evidence, Format, Pattern
-from hpcscale.ingest.logs.numbers import MIB
+from hpcscale.ingest.logs.numbers import MIB, count, size
 
 _LITERAL = b" elapsed time per iteration ("
 STEP = re.compile(rb"iteration +(\d{1,12})/ *(\d{1,12}|infinity) \|([^\r\n]*)")
@@ -45,7 +45,7 @@ _FIELDS = {
 def reader(collector: Collector) -> Sequence[Pattern]:
     return (
         Pattern(_LITERAL, STEP, _step(collector)),
-        Pattern(b"memory (MB)", _MEMORY, lambda match: collector.memory(round(float(match[1]) * MIB))),
+        Pattern(b"memory (MB)", _MEMORY, lambda match: collector.memory(size(match[1], MIB))),
         *megatron_arguments.patterns(collector),
     )
 
@@ -59,12 +59,12 @@ def _step(collector: Collector) -> Callable[[Match], None]:
             found["step_seconds"] = found.pop("milliseconds") / 1000
         if not 0 < found.get("step_seconds", 0) < math.inf:
             return
-        step, batch = int(match[1]), int(found.pop("batch", 0))
-        length = int(found.pop("length", 0)) or collector.known("training.sequence_length")
+        step, batch = int(match[1]), count(found.pop("batch", 0))
+        length = count(found.pop("length", 0)) or collector.known("training.sequence_length")
         sop_loss = found.pop("sop_loss", None)
         values: Values = {"loss": None, **found, "tokens": batch * length if batch and length else None}
         if collector.in_header:
-            collector.fact("training.global_batch_size", batch or None)
+            collector.fact("training.global_batch_size", batch)
             collector.fact("model.family", None if sop_loss is None else "bert")
             values["first_averages"] = _first_interval(collector, step)
         collector.step(match, step, values, None if match[2] == b"infinity" else int(match[2]))

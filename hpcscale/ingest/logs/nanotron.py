@@ -13,7 +13,7 @@ from hpcscale.ingest.logs.attempt import Values
 from hpcscale.ingest.logs.bars import Bars
 from hpcscale.ingest.logs.collect import Collector, Match
 from hpcscale.ingest.logs.format import Evidence, Format, Pattern
-from hpcscale.ingest.logs.numbers import MIB, human, whole
+from hpcscale.ingest.logs.numbers import MIB, human, size, whole
 
 _LITERAL = b"tokens_per_sec_per_gpu: "
 _STEP = re.compile(rb"iteration: (\d{1,12}) / (\d{1,12}) \|([^\r\n]*)")
@@ -63,7 +63,7 @@ def reader(collector: Collector) -> Sequence[Pattern]:
     return (
         Pattern(_LITERAL, _STEP, _step(collector)),
         Pattern(b"Config(general=", _START, collector.start, start=True),
-        Pattern(b"Peak allocated: ", _MEMORY, lambda match: collector.memory(round(float(match[1]) * MIB))),
+        Pattern(b"Peak allocated: ", _MEMORY, lambda match: collector.memory(size(match[1], MIB))),
         Pattern(b"=", _KEY, _configuration(collector), header=True),
     )
 

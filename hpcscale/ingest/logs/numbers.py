@@ -25,6 +25,17 @@ def positive(text: bytes | None) -> float | None:
     return value if value is not None and 0 < value < float("inf") else None
 
 
+def size(text: bytes | None, unit: int) -> int | None:
+    """Bytes, from a number of units."""
+    value = positive(text)
+    return round(value * unit) if value is not None else None
+
+
+def count(value: float) -> int | None:
+    """A number of things that was read as a float; None where it can be none."""
+    return int(value) if 0 < value < 1e15 else None
+
+
 def whole(text: bytes | str | None) -> int | None:
     """An integer, also with separators of thousands."""
     if text is None:

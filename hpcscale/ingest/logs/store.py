@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -39,14 +40,16 @@ def workshop(runs: Path) -> Iterator[Path]:
     runs.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=".import-", dir=runs))
     try:
-        yield folder
+        parts = folder / "parts"  # so deep that no report looks there for runs
+        parts.mkdir()
+        yield parts
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def identity(log: Path, number: int) -> str:
     """A name for a log's point: the same file gets the same one again, another file of the same name another one."""
-    where = hashlib.sha256(str(log.resolve()).encode()).hexdigest()[:8]
+    where = hashlib.sha256(os.fsencode(log.resolve())).hexdigest()[:8]
     stem = log.name.removesuffix(".gz").removesuffix(".zst").rpartition(".")[0] or log.name
     words = _NO_NAME.sub("-", stem).strip("-.")[:60] or "log"
     return f"{words}-{where}" + (f"-{number}" if number > 1 else "")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from hpcscale.ingest.logs.attempt import Values
 from hpcscale.ingest.logs.collect import Collector, Match
 from hpcscale.ingest.logs.format import Evidence, Format, Pattern
-from hpcscale.ingest.logs.numbers import GIB, number, positive, whole
+from hpcscale.ingest.logs.numbers import GIB, number, positive, size, whole
 
 _STEP = re.compile(
     rb"step: *(\d{1,12}) +loss: *(\S+)(?: +grad_norm: *(\S+))? +memory: *([0-9.]+)GiB\S* +[wt]ps: *([0-9,.]+)"
@@ -26,6 +26,7 @@ _DEGREES = re.compile(rb"device mesh with parallelism: ([^\r\n]*)")
 _DEGREE = re.compile(rb"\b(pp|dp_replicate|dp_shard|cp|tp)=(\d+)")
 # Building 2-D device mesh with ['dp_shard', 'tp'], [4, 2]
 _MESH = re.compile(rb"device mesh with [\[(]([^\])]*)[\])], \[([0-9, ]+)\]")
+_AXIS = re.compile(rb"\w+")
 _DEVICE = re.compile(rb"(?:CUDA|GPU) capacity: ([^\r\n]+?)(?: \(\d+\))? with [0-9.]+GiB")
 _SIZE = re.compile(rb"Model (\S+ \S+) +(?:\[\d+m)?size: ([0-9,]+) total parameters")
 # Building llama3 8B with ModelArgs(dim=4096, n_layers=32, ...)
@@ -82,15 +83,15 @@ def _step(collector: Collector) -> Callable[[Match], None]:
             "step_seconds": tokens / (rate * devices) if tokens and devices else None,
             "loss": number(loss),
             "tokens": tokens,
-            "peak_memory_bytes": round(float(memory) * GIB),
+            "peak_memory_bytes": size(memory, GIB),
             "tokens_per_second_per_device_published": rate,
         }
         if norm is not None:
             values["gradient_norm"] = number(norm)
         if tflops is not None:
             values["tflops_per_device_published"] = number(tflops.replace(b",", b""))
-        if mfu is not None:
-            values["mfu_published"] = float(mfu) / 100
+        if (percent := number(mfu)) is not None:
+            values["mfu_published"] = percent / 100
         collector.step(match, int(step), values, collector.known("planned_steps"))
 
     return read
@@ -104,27 +105,32 @@ def _tokens(collector: Collector) -> int | None:
 def _mesh(collector: Collector, match: Match) -> None:
     if collector.attempt.facts.get("mesh") is None or not collector.in_header:
         collector.start(match)
-    line = match[0]
-    sizes: dict[str, int] = {}
-    if found := _DEGREES.search(line):
-        sizes = {name.decode(): int(size) for name, size in _DEGREE.findall(found[1])}
-    elif found := _MESH.search(line):
-        names = [name.strip(b" '\",").decode() for name in found[1].split(b",") if name.strip(b" '\"")]
-        degrees = [int(size) for size in found[2].split(b",") if size.strip()]
-        # A dimension of one is not built, in those versions: what is missing is 1.
-        sizes = (
-            {"pp": 1, "cp": 1, "tp": 1, **dict(zip(names, degrees, strict=False))} if len(names) == len(degrees) else {}
-        )
+    sizes = _degrees(match[0])
     if not sizes:
         return
-    replicate, shard = sizes.get("dp_replicate", 1), sizes.get("dp_shard", sizes.get("dp", 1))
     collector.fact("mesh", True)
-    collector.fact("layout.dp", replicate * shard)
     for axis in ("tp", "pp", "cp"):
-        collector.fact(f"layout.{axis}", sizes[axis])
-    collector.fact("devices", replicate * shard * sizes["tp"] * sizes["pp"] * sizes["cp"])
+        collector.fact(f"layout.{axis}", sizes.get(axis))
+    replicate, shard = sizes.get("dp_replicate", 1), sizes.get("dp_shard", sizes.get("dp", 1))
+    collector.fact("layout.dp", replicate * shard)
+    if all(axis in sizes for axis in ("tp", "pp", "cp")):
+        collector.fact("devices", replicate * shard * sizes["tp"] * sizes["pp"] * sizes["cp"])
     if "dp" not in sizes and replicate * shard > 1:
         collector.fact("layout.sharding", "ddp" if shard == 1 else "fsdp" if replicate == 1 else "hsdp")
+
+
+def _degrees(line: bytes) -> dict[str, int]:
+    """The size of each axis of the mesh."""
+    if found := _DEGREES.search(line):
+        return {name.decode(): int(size) for name, size in _DEGREE.findall(found[1])}
+    found = _MESH.search(line)
+    names = _AXIS.findall(found[1]) if found else []
+    degrees = re.findall(rb"\d+", found[2]) if found else []
+    if not names or len(names) != len(degrees):
+        return {}
+    # An axis of one is not built, in those versions: what is missing is 1.
+    ones = {"pp": 1, "cp": 1, "tp": 1}
+    return ones | {name.decode(): int(size) for name, size in zip(names, degrees, strict=True)}
 
 
 def _size(collector: Collector, match: Match) -> None:

@@ -44,6 +44,12 @@ def test_a_restart_of_which_only_steps_are_left_is_seen_by_their_numbers(importi
     assert [numbers(steps_of(found, each)) for each in (1, 2)] == [[10, 11, 12, 13], [11, 12, 13, 14]]
 
 
+def test_a_named_rank_that_goes_back_is_a_restart_and_its_peers_follow(importing: Importing):
+    lines = [megatron(step, rank=rank) for step in (10, 11, 12, 11, 12, 13) for rank in ("[rank0]:", "[rank1]:")]
+    found = importing.one("".join(lines))
+    assert [numbers(steps_of(found, each)) for each in (1, 2)] == [[10, 11, 12], [11, 12, 13]]
+
+
 def test_a_restart_with_another_layout_is_a_point_of_its_own(importing: Importing):
     text = sample("megatron-lm.txt").decode()
     other = text.replace("data-parallel size: 2", "data-parallel size: 4").replace("world size: 32", "world size: 64")

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hpcscale.ingest import records
 from hpcscale.ingest.logs.importer import Imported
 from hpcscale.spec.problems import InputError
 
@@ -40,6 +41,26 @@ def test_any_beginning_of_a_log_gives_a_beginning_of_its_steps(name: str, data: 
         assert [step[0] for step in part] == [step[0] for step in everything[: len(part)]]
         if "[rank1]" not in whole.decode():
             assert part == everything[: len(part)]
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in SAMPLES.iterdir()))
+@settings(max_examples=15, deadline=None)
+@given(data=st.data())
+def test_whatever_stands_in_a_log_there_is_a_row_or_a_sentence(name: str, data: st.DataObject):
+    text = bytearray(sample(name))
+    for _ in range(data.draw(st.integers(1, 6))):
+        at = data.draw(st.integers(0, len(text)))
+        junk = st.sampled_from(
+            [b"nan", b"0", b"-1", b"1e999", b"1.2.3", b"999999999999", b"|", b"\n", b"\r", b",", b"\xff", b"]"]
+        )
+        text[at : at + data.draw(st.integers(0, 12))] = data.draw(junk | st.binary(max_size=6))
+    with tempfile.TemporaryDirectory() as folder:
+        importing = Importing(Path(folder))
+        try:
+            found = importing.all(bytes(text))
+        except InputError:
+            return
+        assert len(records.read(importing.folder / "runs")) == len(found)
 
 
 def _merged(found: list[Imported], importing: Importing) -> list[tuple[int, tuple[tuple[str, object], ...]]]:
