@@ -87,6 +87,14 @@ def test_several_ranks_that_start_are_one_start(importing: Importing):
     assert importing.one(unnamed).attempts == 1
 
 
+def test_a_rank_that_starts_late_does_not_restart_the_others(importing: Importing):
+    start = (
+        "using world size: 2, data-parallel size: 2, tensor-model-parallel size: 1, pipeline-model-parallel size: 1\n"
+    )
+    lines = ["0: " + start, megatron(1, rank="0: "), "1: " + start, megatron(2, rank="0: "), megatron(2, rank="1: ")]
+    assert importing.one("".join(lines)).attempts == 1
+
+
 def test_memory_is_that_of_the_rank_with_most(importing: Importing):
     assert importing.row(sample("megatron-lm.txt"))["peak_memory_bytes"] == round(20480.5 * 2**20)
     steps = importing.steps(sample("torchtitan.txt"))
