@@ -77,6 +77,11 @@ def test_a_last_line_without_its_end_is_left_out_and_said(importing: Importing):
     assert "the log's last line is cut off and was left out" in found.remarks
 
 
+def test_half_a_line_behind_a_carriage_return_is_left_out_too(importing: Importing):
+    text = sample("torchtitan-2024.txt").replace(b"\n", b"\r")
+    assert (importing.one(text).lines, importing.one(text[:-3]).lines) == (2, 1)
+
+
 def test_half_a_character_is_no_error(importing: Importing):
     text = sample("nemo-bar.txt")
     half = text.rindex("▋".encode()) + 1

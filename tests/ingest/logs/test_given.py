@@ -95,6 +95,10 @@ def test_warm_up_that_a_person_names_is_left_out_of_the_figures(importing: Impor
     assert (row["measured_steps"], row["step_seconds_high"]) == (39, 100.44)
 
 
+def test_a_mean_that_holds_a_step_of_the_warm_up_is_left_out_too(importing: Importing):
+    assert importing.row(sample("megatron-lm.txt"), warmup_steps=5)["measured_steps"] == 30
+
+
 def test_a_step_that_is_no_number_is_kept_as_such(importing: Importing):
     row = importing.row(sample("nemo-bar-thousands.txt"))
     assert row["loss_last"] is None and "the loss is not a number from step 9000 on" in row["note"]
