@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from hpcscale.ingest.logs.described import description
 from hpcscale.spec.problems import InputError
 
 from .conftest import Importing, sample
@@ -102,3 +103,9 @@ def test_a_mean_that_holds_a_step_of_the_warm_up_is_left_out_too(importing: Impo
 def test_a_step_that_is_no_number_is_kept_as_such(importing: Importing):
     row = importing.row(sample("nemo-bar-thousands.txt"))
     assert row["loss_last"] is None and "the loss is not a number from step 9000 on" in row["note"]
+
+
+def test_the_number_of_parameters_says_nothing_where_a_size_contradicts_it():
+    known = {"parameters": 8030261248, "training.sequence_length": 8192}
+    assert description(known)["model"]["name"] == "llama3-8b"
+    assert description({**known, "model.layers": 31})["model"] == {"layers": 31}
