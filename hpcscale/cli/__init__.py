@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "predict": ("predict", "Add predicted seconds per step and memory to a table of configurations."),
     "report": ("report", "Print the scaling table of studies, runs and published tables; draw the chart."),
+    "import": ("importing", "Turn logs of other frameworks into runs that the report shows."),
     "data": ("data", "Turn text files into training data (Megatron's .bin and .idx)."),
     "weights": ("weights", "Hugging Face weights: show their model, export a run's checkpoint."),
     "machines": ("machines", "List machine profiles, or show one."),

@@ -76,7 +76,11 @@ COLUMNS: tuple[Column, ...] = (
     Column("steps_per_second", "float", "1 / step_seconds"),
     Column("steps_per_second_published", "float", "as printed"),
     Column("peak_memory_bytes", "int", "of the rank that needs most"),
-    Column("memory_kind", "text", "what peak_memory_bytes is: resident (RSS), allocated (CUDA), node (RSS of a node)"),
+    Column(
+        "memory_kind",
+        "text",
+        "what peak_memory_bytes is: resident (RSS), allocated or reserved (CUDA), node (RSS of a node)",
+    ),
     Column("loss_first", "float", "loss of the first step"),
     Column("loss_last", "float", "loss of the last step"),
     # Rates
