@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from hpcscale.cost import job_time
 from hpcscale.jobs import files
 from hpcscale.jobs.script import Scripts
 from hpcscale.spec import job
@@ -99,7 +100,7 @@ def render(study: Study, request: Request, settings: SettingsFile) -> Rendering:
     Everything that can be wrong with the study and the settings is found here, before a file is written.
     """
     overrides, personal = split_sets(study, request.sets)
-    expansion = expand(study, request.machines, overrides)
+    expansion = job_time.resolve(expand(study, request.machines, overrides))
     machines = list(expansion.machines.values())
     own = personal_settings(machines, settings, personal)
     scripts = {machine.name: Scripts(machine, own[machine.name]) for machine in machines}
