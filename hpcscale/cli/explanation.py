@@ -15,7 +15,7 @@ def lines(row: Row, told: Explanation) -> Iterator[str]:
     point = row.point
     yield f"{point.identity}: {point.nodes} node{'s' * (point.nodes > 1)}, {point.ranks} ranks"
     low, high = row.step_seconds_low or told.seconds, row.step_seconds_high or told.seconds
-    yield f"{significant(told.seconds)} s a step (80 %: {significant(low)}–{significant(high)}), most of it {told.bound}: {percent(told.bound_share, 0)} %"  # fmt: skip
+    yield f"{significant(told.seconds)} s a step (80 %: {significant(low)}–{significant(high)}), bound by {told.bound} ({percent(told.bound_share, 0)} % of it)"  # fmt: skip
     for each in row.published:
         seconds = "" if each.step_seconds is None else f" {significant(each.step_seconds)} s a step"
         memory = "" if each.memory_bytes is None else f", {gib(each.memory_bytes)} GiB"

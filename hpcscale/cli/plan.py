@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import sys
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -41,7 +44,9 @@ class Tokens(click.ParamType):
 @options.machine_option
 @options.point_option
 @options.set_option
-@click.option("--tokens", type=Tokens(), metavar="T", help="Node-hours and days to train on so many tokens: 300B, 1.5T.")
+@click.option(
+    "--tokens", type=Tokens(), metavar="T", help="Node-hours and days to train on so many tokens: 300B, 1.5T."
+)
 @click.option("--steps", type=click.IntRange(1), metavar="N", help="The same for so many steps.")
 @click.option("--explain", metavar="POINT", help="What one point's time and memory consist of. Its name, or a glob that only it matches.")  # fmt: skip
 @options.json_option
@@ -81,8 +86,8 @@ def _planned(
 ) -> tuple[Plan, list[Any]]:  # fmt: skip
     from hpcscale.cost import job_time
     from hpcscale.cost.plan import plan
-    from hpcscale.jobs.render import split_sets
     from hpcscale.spec.expand import expand
+    from hpcscale.spec.sets import split_sets
 
     expansion = expand(asked, machines, split_sets(asked, sets)[0])
     timed = {point.identity: point for point in job_time.resolve(expansion).points}
@@ -106,11 +111,16 @@ def _print(asked: study.Study, found: Plan) -> None:
     for number, (machine, rows) in enumerate(by_machine.items()):
         if number:
             click.echo()
-        for line in plan_table.lines(rows, found.totals.get(machine)):
-            click.echo(line)
+        click.echo("\n".join(plan_table.lines(rows, found.totals.get(machine), _width())))
     click.echo()
-    for line in plan_table.about(asked, found):
-        click.echo(line)
+    click.echo("\n".join(plan_table.about(asked, found)))
+
+
+def _width() -> int | None:
+    """A pipe or a file has no width of its own."""
+    if not (sys.stdout.isatty() or os.environ.get("COLUMNS")):
+        return None
+    return shutil.get_terminal_size().columns
 
 
 def _named(found: Plan, name: str) -> Row:

@@ -14,6 +14,8 @@ from hpcscale.spec.study import Study
 from hpcscale.spec.units import format_seconds
 
 _MOST_NOTES = 20
+# What goes first where a terminal is too narrow.
+_DISPENSABLE = ("TFLOPs", "point", "MFU %", "jobs", "80 % interval")
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,13 @@ _SETTINGS = (
 _PLAIN = {"cp": 1, "virtual": 1, "schedule": "1f1b", "program": "hpcscale", "sharding": "ddp"}
 
 
-def lines(rows: Sequence[Row], node_hours: float | None) -> Iterator[str]:
-    """The table of one machine, what is said of its points, and their sum."""
+def lines(rows: Sequence[Row], node_hours: float | None, width: int | None = None) -> Iterator[str]:
+    """The table of one machine, what is said of its points, and their sum. ``width``: of the terminal."""
     settings = [*_SETTINGS, *_resources(rows)]
     varying = [column for column, _ in settings if len({column.cell(row) for row in rows}) > 1]
     yield _caption(rows, [(column, word) for column, word in settings if column not in varying])
     columns = [*_first(), *varying, *_figures(rows)]
-    yield from _table(columns, rows)
+    yield from _table(columns, rows, width)
     yield from _notes(rows)
     if node_hours is not None:
         yield _sum(rows, node_hours)
@@ -134,15 +136,24 @@ def _mark(row: Row) -> str:
     return ", ".join(word for word, yes in (("fastest", row.fastest), ("cheapest", row.cheapest)) if yes)
 
 
-def _table(columns: Sequence[_Column], rows: Sequence[Row]) -> Iterator[str]:
-    cells = [[column.title for column in columns], *([str(column.cell(row)) for column in columns] for row in rows)]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
-    for line in cells:
-        texts = (
-            text.ljust(width) if column.left else text.rjust(width)
-            for text, width, column in zip(line, widths, columns, strict=True)
-        )
-        yield "  ".join(texts).rstrip()
+def _table(columns: Sequence[_Column], rows: Sequence[Row], width: int | None) -> Iterator[str]:
+    texts = {column.title: [column.title, *(str(column.cell(row)) for row in rows)] for column in columns}
+    widths = {title: max(map(len, column)) for title, column in texts.items()}
+    left_out = []
+    for title in _DISPENSABLE:
+        if width is None or sum(widths.values()) + 2 * (len(widths) - 1) <= width:
+            break
+        if widths.pop(title, None) is not None:
+            left_out.append(title)
+    shown = [column for column in columns if column.title in widths]
+    padded = [
+        [text.ljust(widths[column.title]) if column.left else text.rjust(widths[column.title]) for text in texts[column.title]]
+        for column in shown
+    ]  # fmt: skip
+    for cells in zip(*padded, strict=True):
+        yield "  ".join(cells).rstrip()
+    if left_out:
+        yield f"Not shown at this width: {', '.join(left_out)}."
 
 
 def _notes(rows: Sequence[Row]) -> Iterator[str]:
@@ -170,12 +181,18 @@ def about(asked: Study, found: Plan) -> Iterator[str]:
     """What holds for the whole study: its sum, the budget, how figures are made."""
     budget = asked.file.budget_node_hours
     if len(found.totals) > 1 or budget is not None:
-        share = "" if budget is None else f" of a budget of {significant(budget)} ({percent(found.node_hours / budget, 0)} %)"
+        share = (
+            ""
+            if budget is None
+            else f" of a budget of {significant(budget)} ({percent(found.node_hours / budget, 0)} %)"
+        )
         yield f"{asked.name}: {significant(found.node_hours)} node-hours{share}"
     yield (
         f"node-h: the protocol's steps and repeats, and {format_seconds(START_SECONDS)} for each job to start. "
         f"TFLOPs of a device and MFU as {OWN}."
     )
+    if any(row.long for row in found.rows):
+        yield "long node-h, days, jobs: for --tokens or --steps, in jobs of the queue's longest time, each with its start."
     if any(row.fastest for row in found.rows):
         yield "fastest, cheapest (node-hours per token): among points of the same machine, model and sequence length."
     sources = dict.fromkeys(each.source for row in found.rows for each in row.published)

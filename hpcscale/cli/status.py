@@ -9,12 +9,12 @@ from typing import Any
 import click
 
 from hpcscale.cli import options, tables
-from hpcscale.jobs.render import split_sets
 from hpcscale.jobs.status import PointStatus, StudyStatus, status
 from hpcscale.spec import study
 from hpcscale.spec.expand import expand
 from hpcscale.spec.point import Point
 from hpcscale.spec.problems import InputError
+from hpcscale.spec.sets import split_sets
 
 _FIRST = ("running", "queued", "held", "submitting", "unknown", "failed", "oom", "timeout", "node", "preempted", "missing",
           "cancelled", "completed", "new")  # fmt: skip

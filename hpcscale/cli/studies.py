@@ -52,7 +52,7 @@ def list_(as_json: bool) -> None:
 def show(name: str, machines: tuple[str, ...], sets: tuple[tuple[str, Any], ...], as_json: bool) -> None:
     """Show one study and the points it expands to. Nothing is written, and no settings are needed."""
     asked = study.read(name)
-    from hpcscale.jobs.render import split_sets
+    from hpcscale.spec.sets import split_sets
 
     expansion = job_time.resolve(expand(asked, machines, split_sets(asked, sets)[0]))
     points = expansion.points

@@ -31,6 +31,7 @@ _SAME = {
 }
 
 Row = Mapping[str, str]
+Said = dict[str, str | int]  # what a row says of the configuration, by the names of _SAME
 
 
 @dataclass(frozen=True)
@@ -47,29 +48,32 @@ class Tables:
     """The rows of some tables, by model."""
 
     def __init__(self, names: Iterable[str]):
-        self._rows: dict[str, list[tuple[str, Row]]] = {}
+        self._rows: dict[str, list[tuple[str, Row, Said]]] = {}
         for name in names:
             path = locate.find(name, FOLDER, "published table", ".csv")
             for row in _read(path):
-                self._rows.setdefault(row.get("model", ""), []).append((path.stem, row))
+                said: Said = {key: _typed(row[key]) for key in _SAME if row.get(key)}
+                if any(size in said for size in _SIZES):
+                    self._rows.setdefault(row.get("model", ""), []).append((path.stem, row, said))
 
     def of(self, point: Point) -> tuple[Published, ...]:
         """The rows that are this point as far as they say, in the tables' order."""
-        rows = self._rows.get(point.model.name, ())
-        return tuple(_published(source, row) for source, row in rows if _is(row, point))
+        rows = self._rows.get(point.model.name)
+        if not rows:
+            return ()
+        facts = {key: value for key, of in _SAME.items() if (value := of(point)) is not None}
+        return tuple(
+            _published(source, row)
+            for source, row, said in rows
+            if all(facts.get(key, value) == value for key, value in said.items())
+            and _same_resources(row.get("resources", ""), point)
+        )
 
 
 def _read(path: Path) -> list[Row]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         lines = (line for line in file if not line.startswith("#"))
         return [{name: cell.strip() for name, cell in row.items() if name and cell} for row in csv.DictReader(lines)]
-
-
-def _is(row: Row, point: Point) -> bool:
-    if not any(row.get(name) for name in _SIZES):
-        return False
-    same = all(not row.get(name) or of(point) in (None, _typed(row[name])) for name, of in _SAME.items())
-    return same and _same_resources(row.get("resources", ""), point)
 
 
 def _typed(cell: str) -> str | int:

@@ -1,6 +1,6 @@
 """``job.time: auto``: the wall time of a job from the prediction of its point, and the queue that such a time goes to.
 
-    wall time = start + steps x (upper end of the 80 % interval) + room, rounded up to five minutes
+wall time = start + steps x (upper end of the 80 % interval) + room, rounded up to five minutes
 """
 
 from __future__ import annotations

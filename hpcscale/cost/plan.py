@@ -95,11 +95,11 @@ def plan(
     tables = Tables(compare)
     rows = []
     for (point, repeats), position in zip(groups, foreseen.position, strict=True):
-        row = Row(point, repeats, published=tables.of(point))
+        published = tables.of(point)
         if isinstance(position, str) or foreseen.predictions is None:
-            rows.append(replace(row, reason=str(position)))
+            rows.append(Row(point, repeats, reason=str(position), published=published))
         else:
-            rows.append(_row(row, foreseen.predictions, position, tokens, steps))
+            rows.append(_row(point, repeats, published, foreseen.predictions, position, _steps(point, tokens, steps)))
     rows = _marked(_with_ways(rows))
     return Plan(tuple(rows), foreseen.predictions, _totals(rows))
 
@@ -122,24 +122,33 @@ def _repeats(point: Point, before: Point) -> bool:
     return point.repeat > before.repeat and all(getattr(point, part) == getattr(before, part) for part in parts)
 
 
-def _row(row: Row, found: Predictions, i: int, tokens: float | None, steps: int | None) -> Row:
-    point, seconds = row.point, float(found.seconds[i])
-    memory, usable = float(found.memory[i]), float(found.cases.memory[i])
+def _steps(point: Point, tokens: float | None, steps: int | None) -> int | None:
+    """Of the long training that was asked for."""
+    if tokens is None:
+        return steps
+    return math.ceil(tokens / (point.training.global_batch_size * point.training.sequence_length))
+
+
+def _row(
+    point: Point, repeats: int, published: tuple[Published, ...], found: Predictions, i: int, steps: int | None
+) -> Row:
+    seconds, memory, usable = float(found.seconds[i]), float(found.memory[i]), float(found.cases.memory[i])
     throughput = point.training.global_batch_size * point.training.sequence_length / seconds
     tflops, mfu = _rates(point, throughput)
     protocol = START_SECONDS + point.protocol.steps * seconds
-    row = replace(
-        row, index=i, memory_bytes=memory, usable_bytes=None if math.isnan(usable) else usable, verdict=found.verdict[i],
+    return Row(
+        point, repeats, index=i, published=published,
+        memory_bytes=memory, usable_bytes=None if math.isnan(usable) else usable, verdict=found.verdict[i],
         step_seconds=seconds, step_seconds_low=float(found.low[i]), step_seconds_high=float(found.high[i]),
         tokens_per_second=throughput, tflops_per_device=tflops, mfu=mfu, protocol_seconds=protocol,
-        node_hours=row.repeats * point.nodes * protocol / 3600, long=_long(point, seconds, tokens, steps),
+        node_hours=repeats * point.nodes * protocol / 3600, long=_long(point, seconds, steps),
+        problem=_problem(point, protocol, memory, usable, found.verdict[i]),
     )  # fmt: skip
-    return replace(row, problem=_problem(row))
 
 
 def _rates(point: Point, tokens_per_second: float) -> tuple[float, float | None]:
     """(TFLOP/s of a device, MFU) as hpcscale's own runs count."""
-    work = _flops_per_token(point.model, point.training.sequence_length, point.layout.tp)
+    work = _flops_per_token(point.model, point.training.sequence_length, point.layout.tp)  # pyright: ignore[reportArgumentType]  # the hash of frozen models
     tflops = flops.tflops_per_device(work, tokens_per_second / point.devices)
     if point.peak_tflops is None or tflops > point.peak_tflops:
         return tflops, None
@@ -151,9 +160,7 @@ def _flops_per_token(model: Model, sequence_length: int, tp: int) -> float:
     return flops.convention(flops.OWN).flops_per_token(model, sequence_length, tp)
 
 
-def _long(point: Point, step_seconds: float, tokens: float | None, steps: int | None) -> Long | None:
-    if tokens is not None:
-        steps = math.ceil(tokens / (point.training.global_batch_size * point.training.sequence_length))
+def _long(point: Point, step_seconds: float, steps: int | None) -> Long | None:
     if steps is None:
         return None
     work = steps * step_seconds
@@ -163,17 +170,15 @@ def _long(point: Point, step_seconds: float, tokens: float | None, steps: int | 
     return Long(steps, seconds, point.nodes * seconds / 3600, jobs)
 
 
-def _problem(row: Row) -> str:
-    point = row.point
-    if row.out_of_memory and row.memory_bytes is not None and row.usable_bytes is not None:
-        return f"out of memory: a rank needs {gib(row.memory_bytes)} of {gib(row.usable_bytes)} GiB"
-    limit, seconds = point.job_seconds, math.ceil(row.protocol_seconds or 0)
+def _problem(point: Point, protocol_seconds: float, memory: float, usable: float, verdict: str) -> str:
+    if verdict == OOM:
+        return f"out of memory: a rank needs {gib(memory)} of {gib(usable)} GiB"
+    limit, seconds = point.job_seconds, math.ceil(protocol_seconds)
     if limit is None or seconds <= limit:
         return ""
-    longest = point.queue.time.max if point.queue is not None else None
     needs = f"out of time: {point.protocol.steps} steps and the start take {format_seconds(seconds)}"
-    if longest is not None and seconds > longest and point.queue is not None:
-        return f"{needs}, and {point.queue.name} gives {format_seconds(longest)} at most"
+    if point.queue is not None and seconds > point.queue.time.max:
+        return f"{needs}, and {point.queue.name} gives {format_seconds(point.queue.time.max)} at most"
     return f"{needs}, and its job has {format_seconds(limit)}; write job.time: auto"
 
 
@@ -184,14 +189,18 @@ def gib(size: float) -> str:
 def _with_ways(rows: list[Row]) -> list[Row]:
     """Rows that cannot run, with the nearest layout that can: of the same nodes where memory is short, else of the study."""
     found, searched = [], 0
+    running: dict[tuple[Any, ...], dict[int, Row]] = {}
+    for row in rows:
+        if row.runs:
+            running.setdefault(_contest(row.point), {}).setdefault(row.point.nodes, row)
     for row in rows:
         way = ""
         if row.out_of_memory and searched < MOST_WAYS:
             searched += 1
             way = _nearest_layout(row.point)
         if row.problem and not way and "job.time: auto" not in row.problem:
-            way = _nearest_row(row, rows)
-        found.append(replace(row, way=way))
+            way = _nearest_row(row, running.get(_contest(row.point), {}))
+        found.append(replace(row, way=way) if way else row)
     return found
 
 
@@ -203,13 +212,12 @@ def _nearest_layout(point: Point) -> str:
     return "" if found is None else str(found[1])
 
 
-def _nearest_row(row: Row, rows: Sequence[Row]) -> str:
-    """The row of the same machine, model and sequence length that runs on the most similar number of nodes."""
-    others = [each for each in rows if each.runs and _contest(each.point) == _contest(row.point)]
-    if not others:
+def _nearest_row(row: Row, running: dict[int, Row]) -> str:
+    """Of those that do the same work and run, by their nodes: the one with the most similar number."""
+    if not running:
         return ""
-    best = min(others, key=lambda each: abs(math.log(each.point.nodes / row.point.nodes)))
-    return f"{best.point.identity} would run"
+    best = min(running, key=lambda nodes: abs(math.log(nodes / row.point.nodes)))
+    return f"{running[best].point.identity} would run"
 
 
 def _contest(point: Point) -> tuple[Any, ...]:
@@ -228,7 +236,10 @@ def _marked(rows: list[Row]) -> list[Row]:
         if len(group) > 1:
             fastest.add(id(max(group, key=lambda row: row.tokens_per_second or 0)))
             cheapest.add(id(max(group, key=lambda row: (row.tokens_per_second or 0) / row.point.nodes)))
-    return [replace(row, fastest=id(row) in fastest, cheapest=id(row) in cheapest) for row in rows]
+    return [
+        replace(row, fastest=id(row) in fastest, cheapest=id(row) in cheapest) if id(row) in fastest | cheapest else row
+        for row in rows
+    ]
 
 
 def _totals(rows: Sequence[Row]) -> dict[str, float]:

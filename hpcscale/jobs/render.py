@@ -20,6 +20,7 @@ from hpcscale.spec.job import Settings, SettingsFile
 from hpcscale.spec.machine import Machine
 from hpcscale.spec.point import Point
 from hpcscale.spec.problems import InputError, Problem
+from hpcscale.spec.sets import split_sets
 from hpcscale.spec.study import Study
 
 DESCRIPTION = "point.json"
@@ -111,19 +112,6 @@ def render(study: Study, request: Request, settings: SettingsFile) -> Rendering:
         if request.point is None or fnmatchcase(point.identity, request.point):
             rendering.points.append(_rendered(point, folder / point.identity, scripts[point.machine.name], fresh))
     return rendering
-
-
-def split_sets(study: Study, sets: Iterable[tuple[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """``--set`` pairs as (keys of the study, personal settings). Raises InputError for a key that is neither."""
-    overrides: dict[str, Any] = {}
-    personal: dict[str, Any] = {}
-    for key, value in sets:
-        first, _, rest = key.partition(".")
-        if job.is_setting(key) or (first in study.file.machines and job.is_setting(rest)):
-            personal[key] = value
-            continue
-        overrides[key] = value
-    return overrides, personal
 
 
 def personal_settings(
