@@ -148,7 +148,8 @@ def _row(
 
 def _rates(point: Point, tokens_per_second: float) -> tuple[float, float | None]:
     """(TFLOP/s of a device, MFU) as hpcscale's own runs count."""
-    work = _flops_per_token(point.model, point.training.sequence_length, point.layout.tp)  # pyright: ignore[reportArgumentType]  # the hash of frozen models
+    # pyright does not see the hash that pydantic gives frozen models
+    work = _flops_per_token(point.model, point.training.sequence_length, point.layout.tp)  # pyright: ignore
     tflops = flops.tflops_per_device(work, tokens_per_second / point.devices)
     if point.peak_tflops is None or tflops > point.peak_tflops:
         return tflops, None
