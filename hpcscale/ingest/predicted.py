@@ -122,7 +122,8 @@ def _columns(row: Row, model: Model | None) -> Row:
     """The row under the names of tables for ``hpcscale predict``."""
     if model is None:
         return {}
-    resources = dict(part.split("=", 1) for part in (row["resources"] or "").split(",") if "=" in part)
+    pairs = (part.partition("=") for part in str(row["resources"] or "").split(","))
+    resources: Row = {name: value for name, equals, value in pairs if equals}
     return {
         **resources, "system": row["machine"], "gpu_type": row["device"], "nodes": row["nodes"],
         "gpus": row["ranks"] or row["devices"], "model": model.name, "layers": model.layers, "hidden": model.hidden,

@@ -73,7 +73,14 @@ def about_rows(rows: Sequence[Row]) -> list[str]:
 
 def definitions(rows: Sequence[Row]) -> list[str]:
     """Formulas, interval, efficiency, what is not known and why, records."""
-    return [*_conventions(rows), *_no_peak(rows), *_interval(rows), *_predictions(rows), *_efficiency(rows), *_records(rows)]
+    return [
+        *_conventions(rows),
+        *_no_peak(rows),
+        *_interval(rows),
+        *_predictions(rows),
+        *_efficiency(rows),
+        *_records(rows),
+    ]
 
 
 def _conventions(rows: Sequence[Row]) -> list[str]:

@@ -149,7 +149,9 @@ def test_printed_parts_add_up_to_the_printed_sum() -> None:
 def test_only_what_is_far_outside_the_interval_is_flagged() -> None:
     assert far_off(1.1, 1.0, 0.85, 1.18) == ""
     assert far_off(1.3, 1.0, 0.85, 1.18) == ""  # outside, as one run in ten is
-    assert far_off(1.5, 1.0, 0.85, 1.18).startswith("50 % above the predicted 1 s (80 %: 0.85 to 1.18): likely a straggler")
+    assert far_off(1.5, 1.0, 0.85, 1.18).startswith(
+        "50 % above the predicted 1 s (80 %: 0.85 to 1.18): likely a straggler"
+    )
     assert far_off(3.0, 1.0, 0.85, 1.18).startswith("3.0 times the predicted")
     assert "less than its description" in far_off(0.5, 1.0, 0.85, 1.18)
 

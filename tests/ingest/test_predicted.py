@@ -112,7 +112,9 @@ def test_a_status_shows_the_prediction_beside_a_running_step(points: list[Point]
     from hpcscale.jobs.status import PointStatus, StudyStatus
 
     step = 3 * seconds_of(points[0])
-    running = PointStatus(points[0], Path(), "running", progress=Progress(Path(), step=3, step_seconds=step, has_record=True))
+    running = PointStatus(
+        points[0], Path(), "running", progress=Progress(Path(), step=3, step_seconds=step, has_record=True)
+    )
     new = PointStatus(points[1], Path())
     shown, untouched = _rows([running, new])
     assert shown[6] == f"{step:.4g} (predicted {step / 3:.4g})" and "straggler" in shown[8]
