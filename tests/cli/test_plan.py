@@ -60,12 +60,13 @@ def test_a_narrow_terminal_loses_columns_and_breaks_no_line_of_the_table(cli: Cl
     assert table[4] == "Not shown at this width: TFLOPs, point."
 
 
-def test_an_explanation_says_what_bounds_a_point_and_its_printed_tables_add_up(cli: Cli) -> None:
-    done = cli("plan", "30b_scaling", "--explain", "juwels-*-dp16-*")
-    assert done.returncode == 0, done.stderr
-    head, time, memory = done.stdout.split("\n\n")
+@pytest.mark.parametrize("dp", [1, 2, 4, 8, 16])
+def test_an_explanation_says_what_bounds_a_point_and_its_printed_tables_add_up(dp: int) -> None:
+    done = CliRunner().invoke(group, ["plan", "30b_scaling", "--explain", f"juwels-*-dp{dp}-*"])
+    assert done.exit_code == 0, done.output
+    head, time, memory = done.output.split("\n\n")
     assert re.search(r"bound by compute \(\d+ % of it\)", head)
-    rows = [line.split() for line in time.splitlines()[1:]]
+    rows = [line.replace(",", "").split() for line in time.splitlines()[1:]]
     for column in (0, 1):
         *parts, total = (float(row[column]) for row in rows)
         assert sum(parts) == pytest.approx(total, abs=1e-6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,15 @@ def test_a_point_that_does_not_fit_says_so_and_names_a_point_that_does(
     assert totals == {"juwels-booster": found[1].node_hours}
 
 
+def test_the_point_that_is_named_instead_has_the_most_similar_number_of_nodes(
+    points: Callable[..., list[Point]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plans, "_nearest_layout", lambda _: "")
+    rows = plan(points("sweep: {points: [{dp: 32, pp: 1}, {dp: 1, pp: 12}, {dp: 4, pp: 12}]}\n")).rows
+    assert [row.point.nodes for row in rows] == [32, 12, 48]
+    assert rows[0].way == f"{rows[2].point.identity} would run"
+
+
 def test_a_protocol_longer_than_its_queue_or_its_job_says_which(points: Callable[..., list[Point]]) -> None:
     (short,) = plan(points(**{"job.time": "00:10:00"})).rows
     assert "and its job has 00:10:00; write job.time: auto" in short.problem
@@ -116,6 +126,13 @@ def test_published_rows_stand_beside_the_points_that_they_are() -> None:
     assert found[384, 8, "none"] == [("oom", None)]
     assert found[48, 1, "full"] == [("oom", 17212.8)]
     assert not any(row.published for row in rows if row.point.machine.name != "fugaku")
+
+
+def test_another_machine_of_the_same_kind_has_no_published_row() -> None:
+    (point, *_) = expand(study.read("30b_scaling")).points
+    elsewhere = replace(point, machine=point.machine.model_copy(update={"name": "elsewhere"}))
+    tables = Tables(["megatron_30b_fugaku"])
+    assert len(tables.of(point)) == 2 and tables.of(elsewhere) == ()
 
 
 def test_published_throughput_is_seconds_per_step_too() -> None:

@@ -125,3 +125,4 @@ def test_a_status_shows_the_prediction_beside_a_running_step(points: list[Point]
     warming = replace(running, progress=replace(running.progress, step=1))  # type: ignore[type-var]
     assert "straggler" not in _rows([warming])[0][8]
     assert json.dumps(document("s", StudyStatus([warming])))
+    assert "predicted" not in _rows([replace(running, word="completed")])[0][6]  # reports compare those
