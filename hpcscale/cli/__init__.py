@@ -14,6 +14,7 @@ from hpcscale.cli.errors import report_input_errors
 # name -> (module, what `hpcscale --help` says); help texts stand here so that --help loads no command.
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("init", "Write your settings: account or group, environment, interpreter."),
+    "plan": ("plan", "What every point of a study will cost: memory, sec/it, node-hours, before one is run."),
     "render": ("render", "Write the job scripts of a study."),
     "doctor": ("doctor", "Can this login node submit: queues, account, environment, files."),
     "lint": ("lint", "Read job scripts strictly: directives, variables, limits of the machine."),
