@@ -6,7 +6,7 @@ from bisect import bisect_right
 from itertools import accumulate
 from typing import Any
 
-from hpcscale.ingest.median import Median
+from hpcscale.record.median import Median
 from hpcscale.record.reader import Record
 
 Line = dict[str, Any]
