@@ -35,9 +35,9 @@ NAMES: tuple[tuple[str, tuple[str, ...], float], ...] = (
     (rf".*\b{_SAMPLES}/{_S}/{_DEVICE}.*|.*\b{_SAMPLES}/{_DEVICE}/{_S}.*", ("samples_per_second_per_device",), 1.0),
     (rf".*\b(?:tps|wps)(?: ?\(?/ ?| per |\()(?:{_DEVICE})\)?.*", ("tokens_per_second_per_device",), 1.0),
     (rf"(?:.*\b)?(?:total|global|aggregate|overall|cluster|system).*\b{_TOKENS}/{_S}.*", ("tokens_per_second",), 1.0),
-    (rf".*\b(?:tokens?|toks?|words?|tok)/{_S}.*|.*\((?:k|m)? ?t/s\).*|.*トークン/(?:s|秒).*|tokens/s", ("tokens_per_second", "tokens_per_second_per_device"), 0.8),
+    (rf".*\b(?:k|m)?(?:tokens?|toks?|words?|tok)/{_S}\b.*|.*\((?:k|m)? ?t/s\).*|.*トークン/(?:s|秒).*|tokens/s", ("tokens_per_second", "tokens_per_second_per_device"), 0.8),
     (r"(?:k ?)?(?:tps|wps)(?: .*|\(.*)?", ("tokens_per_second_per_device", "tokens_per_second"), 0.7),
-    (rf".*\b{_SAMPLES}/{_S}.*|.*サンプル/(?:s|秒).*", ("samples_per_second", "samples_per_second_per_device"), 0.9),
+    (rf".*\b{_SAMPLES}/{_S}\b.*|.*サンプル/(?:s|秒).*", ("samples_per_second", "samples_per_second_per_device"), 0.9),
     (rf".*\b{_STEP}/{_S}\b.*", ("steps_per_second",), 1.0),
     (rf".*\b{_TIME} ?/ ?(?:training |train |global )?{_STEP}.*|{_TIME}/{_STEP}", ("step_seconds",), 1.0),
     (rf".*\b(?:{_STEP}|batch|elapsed|iter) ?(?:time|latency|duration|seconds|sec|ms|s)\b.*", ("step_seconds",), 1.0),
@@ -60,7 +60,7 @@ NAMES: tuple[tuple[str, tuple[str, ...], float], ...] = (
     (rf".*\b{_DEVICE}[ -]?(?:hours?|h)\b.*", ("device_hours",), 0.8),
     (r".*(?:training|train) time.*days?.*|days? (?:to train|for|/).*", ("training_days",), 0.9),
     # batch
-    (r".*(?:global|train|total|effective) ?(?:mini ?)?batch(?: ?size)?.*(?:\(.*(?:tokens?|toks?|\bt)\)|\btokens\b).*|batch ?(?:size)? ?\(?(?:in )?(?:m|k)? ?tokens?\)?|tokens/(?:step|batch|iter(?:ation)?|it)(?: .*)?|gbs ?\((?:m|k)? ?(?:t|tokens?|toks?)\)", ("tokens_per_step",), 1.0),
+    (r".*(?:global|train|total|effective) ?(?:mini ?)?batch(?: ?size)?.*(?:\(.*(?:tokens?|toks?|\bt)\)|\btokens\b).*|batch ?(?:size)? ?\(?(?:in )?(?:m|k)? ?tokens?\)?|tokens/(?:step|batch|iter(?:ation)?|it)(?: .*)?|(?:gbs|batch size) ?\(?(?:m|k)? ?(?:t|tokens?|toks?)\)?", ("tokens_per_step",), 1.0),
     (r"gbs?|gbsz|g?lobal ?b(?:atch)?(?: ?(?:size|sz|bs))?(?: ?\((?:samples?|sequences?|seqs?)\))?|global bsz|(?:train|total|effective|overall) (?:train )?(?:batch|bs)(?: ?size)?|グローバルバッチ(?:サイズ)?|全体バッチサイズ", ("global_batch_size",), 1.0),
     (rf"mbs|mbsz|ubs|micro ?-?(?:b(?:atch)?)(?: ?(?:size|sz|bs))?|microbs|(?:local|device|per ?device|{_DEVICE}) (?:mini |train |micro )?(?:batch|bs)(?: ?size)?|(?:micro |mini |local )?(?:batch|bs)(?: ?size)? ?(?:/|\(/)?{_DEVICE}\)?|lbs|local bs|マイクロバッチ(?:サイズ)?", ("micro_batch_size",), 1.0),
     (rf"(?:grad(?:ient)?s? ?)?acc(?:um(?:ulat(?:e|ion))?)?(?: ?(?:steps?|grad(?:ient)?s?|batches))?|gas|ga|(?:batch|gradient) ?accumulation.*|{_NUMBER_OF}micro ?-?batches.*|micro ?batches|grad acc.*|勾配累積.*", ("accumulation",), 1.0),
@@ -78,6 +78,7 @@ NAMES: tuple[tuple[str, tuple[str, ...], float], ...] = (
     (r"gpus?|device|accelerator|hardware|hw|gpu (?:type|model|name)|chip|device (?:type|name)|processor|system|cluster|machine|platform|計算機|gpu_type", ("device", "devices"), 0.8),
     # shape
     (rf"(?:{_NUMBER_OF})?(?:transformer )?layers?|l|depth|n ?layers?|層数|レイヤ(?:ー)?数", ("layers",), 1.0),
+    (r"model (?:size|params?|parameters)(?: ?\(.*\))?|size(?: ?\(.*\))?", ("model", "parameters"), 0.9),
     (r"(?:hidden|model|embed(?:ding)?|emb)(?: ?(?:size|dim(?:ension)?|width))+|hidden|d ?model|h(?:idden)? ?dim|h|width|nhidden|dim|隠れ(?:層)?(?:次元|サイズ)", ("hidden",), 1.0),
     (rf"(?:{_NUMBER_OF})?(?:attention |attn |query |q )?heads?|n ?heads?|a|nheads|ヘッド数", ("heads",), 1.0),
     (rf"(?:{_NUMBER_OF})?(?:kv|key ?/?value|query) ?(?:heads?|groups?)|n ?kv ?heads?|gqa groups", ("kv_heads",), 1.0),
@@ -86,7 +87,7 @@ NAMES: tuple[tuple[str, tuple[str, ...], float], ...] = (
     (rf"(?:{_NUMBER_OF})?param(?:eter)?s?(?: ?count)?(?: ?\((?:in )?(?:b|m|t|billions?|millions?|trillions?|10\^?9|10\^?6)\))?|parameters?.*|n ?params?(?: ?\(.*\))?|パラメータ数?.*|model parameters.*", ("parameters",), 1.0),
     # words
     (r"model(?: ?(?:name|type|config))?|llm|network|architecture|モデル", ("model", "parameters"), 0.9),
-    (r"(?:model )?size(?: ?\((?:b|m|params?|parameters|billions?)\))?|model ?(?:size|scale)(?: ?\(.*\))?|モデルサイズ.*", ("model", "parameters"), 0.8),
+    (r"model scale(?: ?\(.*\))?|モデルサイズ.*", ("model", "parameters"), 0.8),
     (r"(?:activation |gradient |act\.? |full )?(?:re ?-?comput(?:e|ation|ing)|checkpoint(?:ing|s)?|ckpt|ac|remat)(?: ?(?:mode|type|policy))?|ac|ac ?mode|recompute.*|activation (?:checkpoint|recomput|ckpt).*|再計算.*|gradient checkpointing.*|remat.*", ("activation_checkpointing",), 1.0),
     (r"precision|d ?type|data ?type|(?:train(?:ing)? )?precision|精度", ("precision",), 1.0),
     (r"(?:total |training )?tokens(?: ?\(.*\))?", ("total_tokens",), 0.6),

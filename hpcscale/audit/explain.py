@@ -1,0 +1,96 @@
+"""The smallest change that makes a row's relations hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from hpcscale.audit import edits, relations
+from hpcscale.audit.edits import Edit
+from hpcscale.audit.facts import Reading, Row
+from hpcscale.audit.rates import Check
+from hpcscale.audit.world import World, peak_of
+
+_MOST = 3  # changes that one row is believed to need at most
+
+
+@dataclass(frozen=True)
+class Cause:
+    """A code, and a sentence with the numbers in it. A ``remark`` does not make a row inconsistent."""
+
+    code: str
+    sentence: str
+    remark: bool = False
+
+
+def explain(row: Row, world: World, peers: Sequence[Row], reading: Reading) -> tuple[list[Cause], Row, World]:
+    """Causes of what fails in ``row`` (none where no change with a name explains it), and the row as it would be right."""
+    found: list[Cause] = []
+    for _ in range(_MOST):
+        failing = [check for check in relations.checks(row, world) if not check.holds]
+        if not failing:
+            break
+        edit = _best(row, world, failing, peers)
+        if edit is None:
+            break
+        found += [Cause(code, sentence(code, edit, reading, failing)) for code in edit.codes]
+        row, world = edit.row, edit.world
+    return found, row, world
+
+
+def _best(row: Row, world: World, failing: Sequence[Check], peers: Sequence[Row]) -> Edit | None:
+    """The cheapest change after which everything holds; else the one that mends most and breaks nothing."""
+    before = {(check.part, check.quantity, check.source) for check in failing}
+    partial: tuple[float, Edit] | None = None
+    whole: tuple[float, float, Edit] | None = None
+    tried = [_weighed(edit) for edit in edits.candidates(row, world, failing, peers)]
+    for edit in sorted(tried, key=lambda each: each.cost):
+        if whole is not None and edit.cost > whole[0] + 1e-9:
+            break
+        checks = relations.checks(edit.row, edit.world)
+        left = [check for check in checks if not check.holds]
+        if not left:
+            strain = sum(abs(check.error) / max(check.tolerance, 1e-6) for check in checks)
+            if checks and (whole is None or (edit.cost, strain) < whole[:2]):
+                whole = (edit.cost, strain, edit)
+        elif len(left) < len(before) and edit.cost < 2 and len(checks) >= len(before):
+            new = {(check.part, check.quantity, check.source) for check in left} - before
+            worth = edit.cost + len(left) + 2 * len(new)
+            if partial is None or worth < partial[0] - 1e-9:
+                partial = (worth, edit)
+    if whole is not None:
+        return whole[2]
+    return partial[1] if partial else None
+
+
+def _weighed(edit: Edit) -> Edit:
+    """A change that leaves more FLOP/s than any device has is hard to believe."""
+    return edit if believable(edit.row, edit.world) else replace(edit, cost=edit.cost + 0.7)
+
+
+def believable(row: Row, world: World) -> bool:
+    """Whether a row's figures are ones that a device can have."""
+    most = 1.02 * (peak_of(row, world) or 5000.0)
+    tflops, seconds = row.value("tflops_per_device"), row.value("step_seconds")
+    shares = [row.value(each) or 0.5 for each in ("mfu", "hfu")]
+    return (
+        (tflops is None or 0.02 < tflops < most) and all(1e-3 < share < 1.02 for share in shares)
+        and (seconds is None or 5e-3 < seconds < 1e6)
+    )  # fmt: skip
+
+
+def sentence(code: str, edit: Edit, reading: Reading, failing: Sequence[Check]) -> str:
+    """The cause with its numbers, under the names that the table prints."""
+    quantity, was, now = edit.quantity, edit.was, edit.now
+    if quantity in ("work", "activation_checkpointing") or (quantity == "mfu" and not was):
+        check = next((each for each in failing if each.way), failing[0])
+        quantity = check.quantity
+        if code != "shape":
+            was, now = edits.number(check.printed), edits.number(check.expected)
+    name = reading.title(quantity)
+    text = edits.SENTENCES[code].format(name=name, was=was, now=now, way=edit.way)
+    return text.replace(" ()", "")
+
+
+def with_reading(reading: Reading, column: int, factor: float) -> Reading:
+    return replace(reading, factors={**reading.factors, column: reading.factors.get(column, 1.0) * factor})

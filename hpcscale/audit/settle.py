@@ -1,0 +1,322 @@
+"""What holds for a whole table: the way of counting, models, sizes and peaks under which most of its rows agree."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+
+from hpcscale.audit import rates, relations
+from hpcscale.audit import world as of
+from hpcscale.audit.columns import FLOPS
+from hpcscale.audit.facts import STATED, Row
+from hpcscale.audit.rates import Check, Estimate
+from hpcscale.audit.ways import WAYS, Way
+from hpcscale.audit.world import World
+from hpcscale.spec import device
+
+_LENGTHS = (2048.0, 4096.0, 8192.0, 1024.0, 512.0, 16384.0, 32768.0)
+_NEAR = 0.004  # how far a figure may be from the way that the table is counted by: means of few runs are
+_SAMPLE = 40  # rows that choosing looks at
+# Dense peaks as tools round them, beside the catalogue's: torchtitan 989 and 1300, NVIDIA's datasheet 989.4 and 990.
+_ROUNDED = {989.5: (989.5, 989.4, 989.0, 990.0), 1307.4: (1307.4, 1300.0, 1307.0), 191.5: (191.5, 192.0), 312.0: (312.0,)}
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How well a way fits: rows within the printed digits, rows near, the median error. More is better."""
+
+    near: int
+    exact: int
+    error: float
+    order: int
+    preferred: bool = False  # the document names its tool, or other tables of it are counted this way
+
+    @property
+    def key(self) -> tuple[float, ...]:
+        return (self.near, self.exact, self.preferred, -self.error, -self.order)
+
+
+def settle(rows: Sequence[Row], world: World) -> World:
+    """The world in which most of ``rows`` agree."""
+    sample = _sampled(rows)
+    world = _with_layout(sample, _with_stated(rows, world))
+    world = _with_work(sample, world)
+    world = _with_constants(sample, world)
+    return _with_noise(rows, world)
+
+
+def _with_stated(rows: Sequence[Row], world: World) -> World:
+    """The text's global batch, where the table has one too: a study of several batches is no contradiction."""
+    said = world.context.constants.get("global_batch_size")
+    printed = {row.value("global_batch_size") for row in rows}
+    return replace(world, stated_batch=said if len(printed) == 1 else None)
+
+
+def _sampled(rows: Sequence[Row]) -> Sequence[Row]:
+    step = max(1, len(rows) // _SAMPLE)
+    return rows[::step] if len(rows) > _SAMPLE else rows
+
+
+def _most(values: Iterable[float], share: float, usual: float | None = 1.0, usual_share: float = 0.4) -> float | None:
+    """The value that most have; ``usual`` already where fewer do."""
+    counted = Counter(round(value, 6) for value in values)
+    total = sum(counted.values())
+    if not total:
+        return None
+    if usual is not None and counted[usual] >= usual_share * total and counted[usual] > 0:
+        return usual
+    value, count = counted.most_common(1)[0]
+    return value if count >= share * total else None
+
+
+def _with_layout(rows: Sequence[Row], world: World) -> World:
+    """Devices of a node, and whether layout and batch multiply out as printed."""
+    world = replace(world, devices_per_node=_per_node(rows, world))
+    ratios, complete = [], True
+    for row in rows:
+        printed = row.facts.get("devices") or row.facts.get("nodes")
+        if printed is None or printed.column == STATED or "dp" not in row.facts or row.facts["dp"].column == STATED:
+            continue
+        ratios.append(printed.value / math.prod(row.value(axis) or 1.0 for axis in ("dp", "tp", "pp", "cp")))
+        complete = complete and {"tp", "pp"} <= set(row.facts)
+    factor = _most(ratios, 0.6)
+    if factor is None and ratios and complete and any("devices" in row.facts for row in rows):
+        factor = 1.0
+    if factor is not None and factor != 1.0 and not _whole(factor) and not _whole(1 / factor):
+        factor = 1.0 if complete else None
+    world = replace(world, layout_factor=factor)
+    return replace(world, batch_factor=_batch_factor(rows, world))
+
+
+def _whole(value: float) -> bool:
+    return value >= 1 and abs(value - round(value)) < 1e-6
+
+
+def _batch_factor(rows: Sequence[Row], world: World) -> float | None:
+    products, divisions = [], []
+    for row in rows:
+        total, micro, accumulation = (row.value(each) for each in ("global_batch_size", "micro_batch_size", "accumulation"))
+        replicas = of.replicas_of(row, world)
+        if not total or not micro or not replicas:
+            continue
+        if accumulation:
+            products.append(total / (micro * accumulation * replicas))
+        divisions.append(_whole(total / (micro * replicas)))
+    if products:
+        factor = _most(products, 0.6)
+        axes = all({"tp", "pp"} <= set(row.facts) or "dp" in row.facts for row in rows)
+        if factor is not None and (factor == 1.0 or (len(products) >= 3 and not axes and factor < 1)):
+            return factor
+        return 1.0 if axes or len(products) < 3 else None
+    return 1.0 if divisions and sum(divisions) * 2 > len(divisions) else None
+
+
+def _per_node(rows: Sequence[Row], world: World) -> float | None:
+    known = world.devices_per_node or world.context.constants.get("devices_per_node")
+    if known or not any("nodes" in row.facts for row in rows):
+        return known
+    if world.context.device == "a64fx":
+        return 1.0
+    bare = replace(world, devices_per_node=None, layout_factor=None)
+    ratios = []
+    for row in rows:
+        nodes = row.value("nodes")
+        by_node = {each.node: each for each in rates.estimates(row, bare)}
+        for whole, one in (("T", "Q"), ("A", "X")):
+            if nodes and "devices" not in row.facts and whole in by_node and one in by_node:
+                ratios.append(math.exp(by_node[whole].log - by_node[one].log) / nodes)
+    rounded = [float(round(each)) for each in ratios if 0.7 < each < 1e4 and abs(each / max(1, round(each)) - 1) < 0.05]
+    if rounded and (found := _most(rounded, 0.5, None)):
+        return found
+    layouts = []
+    for row in rows:
+        if "nodes" in row.facts and "dp" in row.facts and {"tp", "pp"} & set(row.facts):
+            each = math.prod(row.value(axis) or 1.0 for axis in ("dp", "tp", "pp", "cp")) / (row.value("nodes") or 1.0)
+            layouts.append(each)
+    found = _most(layouts, 0.4, 1.0, 0.3)
+    return found if found and _whole(found) else None
+
+
+def _bare(rows: Sequence[Row], world: World) -> list[list[Estimate]]:
+    return [rates.estimates(row, world) for row in rows]
+
+
+def _with_work(rows: Sequence[Row], world: World) -> World:
+    """The way, family, length, checkpointing and peak that most figures of work agree with."""
+    if not any(quantity in row.facts for row in rows for quantity in (*FLOPS, "hardware_tflops_per_device")):
+        return replace(world, sequence_length=world.sequence_length or world.context.constants.get("sequence_length"))
+    families = list(dict.fromkeys(family for row in rows for family in of.models_of(row, world)))
+    lengths = [world.sequence_length] if all("sequence_length" in row.facts for row in rows) else list(_LENGTHS)
+    silent = any(of.checkpointing(row.words.get("activation_checkpointing")) is None for row in rows)
+    best: tuple[tuple[float, ...], World] | None = None
+    for length in lengths:
+        for full in (False, True) if silent else (False,):
+            for peak in _peaks(rows, world):
+                start = replace(world, sequence_length=length, full=full, peak=peak)
+                bare = {flag: _bare(rows, replace(start, way=WAYS[4] if flag else None, work_factor=0.0)) for flag in (False, True)}
+                for family in [world.family] if world.model else families or [None]:
+                    for order, way in enumerate(WAYS):
+                        tried = replace(start, way=way, family=family)
+                        tried, fit = _fitted_peak(rows, tried, bare[way.hardware], order)
+                        plain = -0.01 * (_LENGTHS.index(length) if length in _LENGTHS else 0) - 0.005 * full
+                        key = (fit.key[0], fit.key[1] + plain, *fit.key[2:])
+                        if fit.near and (best is None or key > best[0]):
+                            best = (key, tried)
+    seen = sum(_comparable(found) for found in _bare(rows, world))
+    if best is not None and best[0][0] * 2 >= max(1, seen):
+        return best[1]
+    return _with_fitted_work(rows, replace(world, sequence_length=world.sequence_length))
+
+
+def _comparable(found: Sequence[Estimate]) -> int:
+    """How many figures of work stand beside a throughput in one row."""
+    if not any(each.quantity not in _WORK for each in found):
+        return 0
+    return sum(each.quantity in _WORK for each in found)
+
+
+_WORK = frozenset({*FLOPS, "hardware_tflops_per_device"})
+
+
+def _peaks(rows: Sequence[Row], world: World) -> list[float | None]:
+    if world.peak is not None or not any({"mfu", "hfu"} & set(row.facts) for row in rows):
+        return [world.peak]
+    known = {peak for row in rows for peak in of.peaks_of(row, world)}
+    if not known:
+        return [None]
+    single = len({of.peaks_of(row, world) for row in rows}) == 1
+    return [None] + ([each for peak in sorted(known) for each in _ROUNDED.get(peak, (peak,))] if single else [])
+
+
+def _fitted_peak(rows: Sequence[Row], world: World, bare: Sequence[Sequence[Estimate]], order: int) -> tuple[World, Fit]:
+    """The fit of one way; where no device is known, also the peak that most MFU figures then imply."""
+    if world.peak is None and all(of.peak_of(row, world) is None for row in rows):
+        implied = []
+        for row, found in zip(rows, bare, strict=True):
+            others = [each for each in found if each.quantity not in _WORK]
+            flops = of.work_of(row, world)
+            share = row.value("mfu")
+            power = next((each.log for each in found if each.quantity == "tflops_per_device" and each.node == "X"), None)
+            if share and power is not None:
+                implied.append(math.exp(power) / share / 1e12)
+            elif share and flops and others and (base := rates.reference(others)).node == "Q":
+                implied.append(math.exp(base.log) * flops / share / 1e12)
+        if len(implied) >= 2:
+            world = replace(world, peak=_named_peak(median(implied)))
+            bare = _bare(rows, replace(world, way=WAYS[4] if world.way and world.way.hardware else None, work_factor=0.0))
+    return world, _fit(rows, world, bare, order)
+
+
+def _named_peak(value: float) -> float:
+    """A device's dense peak where one is that near, else the value itself."""
+    known = {peak for each in device.catalogue().values() for peak in each.peak_tflops.values()}
+    near = min(known, key=lambda peak: abs(math.log(peak / value)), default=value)
+    return near if abs(near / value - 1) < 3e-3 else value
+
+
+def _fit(rows: Sequence[Row], world: World, bare: Sequence[Sequence[Estimate]], order: int) -> Fit:
+    near = exact = 0
+    errors = []
+    for row, found in zip(rows, bare, strict=True):
+        flops = of.work_of(row, world)
+        if not flops:
+            continue
+        by_node = {"Q": "X", "T": "A"}
+        others = [each for each in found if each.quantity not in _WORK and each.node in by_node]
+        if not others:
+            continue
+        base = rates.reference(others)
+        for each in found:
+            if each.quantity in _WORK and each.node == by_node[base.node]:
+                error = abs(each.log - math.log(flops) - base.log)
+                tolerance = rates.SLACK * (each.tolerance + base.tolerance)
+                near += error <= max(tolerance, _NEAR)
+                exact += error <= tolerance + 3e-5
+                errors.append(error)
+    close = [error for error in errors if error < 0.02]
+    preferred = world.way is not None and world.way.name in world.preferred
+    return Fit(near, exact, round(median(close), 5) if close else 9.0, order, preferred)
+
+
+def _with_fitted_work(rows: Sequence[Row], world: World) -> World:
+    """Where no way fits: the work per token that the rows of one model share, if they do."""
+    world = replace(world, way=None)
+    groups: dict[tuple[object, ...], list[float]] = {}
+    for row in rows:
+        found = rates.estimates(row, world)
+        others = [each for each in found if each.quantity not in _WORK and each.node in ("Q", "T")]
+        if not others:
+            continue
+        base = rates.reference(others)
+        for each in found:
+            if each.quantity in _WORK and each.node == {"Q": "X", "T": "A"}[base.node]:
+                groups.setdefault(of.group_of(row, world), []).append(each.log - base.log)
+    fitted = {}
+    for group, values in groups.items():
+        middle = median(values)
+        if len(values) >= 3 and sum(abs(each - middle) < 0.012 for each in values) * 3 >= 2 * len(values):
+            fitted[group] = math.exp(middle)
+    return replace(world, fitted=fitted)
+
+
+def plausible(rows: Sequence[Row], world: World) -> bool:
+    """Whether fitted work is near what the known models do: within a half of it."""
+    for row in rows:
+        fitted = world.fitted.get(of.group_of(row, world))
+        for way in (WAYS[0], WAYS[3]):
+            usual = of.work_of(row, replace(world, way=way))
+            if fitted and usual and not 0.6 < fitted / usual < 1.6:
+                return False
+    return True
+
+
+def _with_constants(rows: Sequence[Row], world: World) -> World:
+    """Constants of what is only proportional to throughput: the baseline of a speedup, the steps of node-hours."""
+    found: dict[str, tuple[int, float]] = {}
+    for quantity, prediction in relations.PREDICTIONS.items():
+        name = relations.printed_name(quantity)
+        ratios = []
+        for row in rows:
+            printed, value = row.facts.get(name), prediction(row, world)
+            if printed and printed.column != STATED and value:
+                ratios.append((math.log(printed.value / value[0]), rates.SLACK * (printed.tolerance + value[1])))
+        if len(ratios) < 3:
+            continue
+        middle = median(each for each, _ in ratios)
+        holding = sum(abs(each - middle) <= tolerance + 5e-3 for each, tolerance in ratios)
+        if holding * 2 > len(ratios) and holding > found.get(name, (0, 0.0))[0]:
+            found = {key: each for key, each in found.items() if key.partition(":")[0] != name}
+            found[quantity] = (holding, math.exp(middle))
+    kept: dict[str, tuple[int, float]] = {}
+    for quantity, each in found.items():
+        name = relations.printed_name(quantity)
+        other = next((key for key in kept if relations.printed_name(key) == name), None)
+        if other is None or each[0] > kept[other][0]:
+            kept.pop(other or "", None)
+            kept[quantity] = each
+    constants = {**world.constants, **{quantity: constant for quantity, (_, constant) in kept.items()}}
+    return replace(world, constants=constants)
+
+
+def _with_noise(rows: Sequence[Row], world: World) -> World:
+    """How far figures of one column usually are from what follows: means of runs do not multiply out to the digit."""
+    errors: dict[str, list[float]] = {}
+    for row in rows:
+        for check in relations.checks(row, world):
+            if check.part in ("rate", "scaling") and abs(check.error) < 0.03:
+                errors.setdefault(check.quantity, []).append(abs(check.error))
+    noise = {}
+    for quantity, each in errors.items():
+        noise[quantity] = min(0.01, 4 * median(each)) if len(each) >= 4 else 0.006
+    return replace(world, noise=noise)
+
+
+def way_name(way: Way | None) -> str | None:
+    return way.name if way else None
+
+
+def failing(rows: Sequence[Row], world: World) -> list[list[Check]]:
+    return [[check for check in relations.checks(row, world) if not check.holds] for row in rows]
