@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from hpcscale.audit.markup import plain
@@ -36,6 +37,7 @@ class Cell:
         return self.state == "number"
 
 
+@lru_cache(maxsize=65536)
 def read(raw: str) -> Cell:
     """Reads a cell; it never fails, since a cell that holds no number is text."""
     text = plain(raw)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from hpcscale.audit.markup import plain
 
@@ -135,6 +136,7 @@ def normal(printed: str) -> str:
     return " ".join(re.sub(r"[*:↑↓]+|\.(?=\s|$)", " ", text).split()).strip(" ,;")
 
 
+@lru_cache(maxsize=4096)
 def name(printed: str) -> Name:
     text = normal(printed)
     for pattern, meanings, confidence in _COMPILED:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from hpcscale.audit.markup import plain
 from hpcscale.audit.tables import Table
@@ -79,7 +80,11 @@ class Context:
     precision: str | None = None
     divides_by_1024: bool = False
 
-    @property
+    @cached_property
+    def sizes(self) -> tuple[tuple[str, int], ...]:
+        return tuple(sorted(self.shape.items()))
+
+    @cached_property
     def text(self) -> str:
         return "\n".join(self.hints)
 

@@ -258,5 +258,4 @@ def _last_digit(fact: Fact, peers: Sequence[Fact]) -> float:
     zeros = len(str(units)) - len(str(units).rstrip("0")) if units else 0
     most = max((len(str(round(peer.value / peer.step)).rstrip("0")) for peer in peers if peer.step), default=0)
     fewer = most - len(str(units).rstrip("0"))
-    coarser = max((fact.step / peer.step for peer in peers if peer.step), default=1.0)
-    return fact.step * 10.0 ** min(zeros, max(0, fewer)) if coarser <= 1.001 else fact.step * 10.0 ** min(zeros, max(0, fewer))
+    return fact.step * 10.0 ** min(zeros, max(0, fewer))

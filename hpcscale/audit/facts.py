@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from hpcscale.audit import cells, columns
 from hpcscale.audit.cells import Cell
+from hpcscale.audit.context import SHAPE
 from hpcscale.audit.tables import Table
 
 _LAYOUT = re.compile(r"\b(dp|ddp|fsdp|tp|mp|pp|cp)\s*[=:]?\s*(\d+)|(\d+)\s*(dp|tp|mp|pp|cp)\b", re.IGNORECASE)
@@ -54,7 +56,16 @@ class Row:
     def saying(self, word: str, text: str) -> Row:
         return replace(self, words={**self.words, word: text})
 
-    @property
+    @cached_property
+    def label(self) -> tuple[str, tuple[tuple[str, int], ...]]:
+        """(what the row calls its model, the sizes of it that the row prints)."""
+        sizes = {name: int(self.facts[name].value) for name in SHAPE if name in self.facts and self.facts[name].value < 1e7}
+        label, count = self.words.get("model", ""), self.facts.get("parameters")
+        if not label and count is not None and count.column != STATED:
+            label = f"{count.value / 1e9:.3g}B" if count.value >= 0.95e9 else f"{count.value / 1e6:.3g}M"
+        return label, tuple(sorted(sizes.items()))
+
+    @cached_property
     def measured(self) -> bool:
         return any(quantity in self.facts for quantity in columns.MEASURED)
 

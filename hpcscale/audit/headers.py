@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from hpcscale.audit import cells, columns
@@ -23,12 +23,16 @@ def width(table: Table) -> int:
     return Counter(len(row.cells) for row in table.rows).most_common(1)[0][0]
 
 
-def aligned(table: Table) -> list[Header]:
-    """The printed header if it has a name for each cell, else each way to make it so."""
+def aligned(table: Table, others: Sequence[tuple[str, ...]] = ()) -> list[Header]:
+    """The printed header if it has a name for each cell, else each way to make it so; ``others`` are the file's headers."""
     names, cells_of_row = table.header, width(table)
     missing = cells_of_row - len(names)
     count = f"the header has {len(names)} names and the rows have {cells_of_row} cells"
     if missing == 1:
+        for other in others:  # the same header, with the name that is missing here
+            place = next((i for i in range(len(names)) if (*other[:i], *other[i + 1 :]) == names), None)
+            if len(other) == cells_of_row and place is not None:
+                return [Header(other, f"{count}: '{other[place]}' is missing, so every later name stands a column too far left")]
         found = [Header((*names, ""))]
         for place in reversed(range(len(names))):
             silent = place == 0 and _counts_rows(table)

@@ -29,6 +29,7 @@ class Check:
     tolerance: float
     source: str
     way: bool = False  # whether FLOPs per token entered
+    digits: float = 0.0  # the tolerance that the printed digits alone leave
 
     @property
     def holds(self) -> bool:
@@ -113,10 +114,10 @@ def rate_checks(row: Row, world: World) -> list[Check]:
             inverse = each.quantity == "step_seconds"
             printed = row.facts[each.quantity].value
             expected = printed * math.exp(max(-300.0, min(300.0, error if inverse else -error)))
-            tolerance = SLACK * (each.tolerance + base.tolerance) + 3e-5
-            tolerance = max(tolerance, world.noise.get(each.quantity, 0.0))
+            digits = each.tolerance + base.tolerance
+            tolerance = max(SLACK * digits + 3e-5, world.noise.get(each.quantity, 0.0))
             joins = each.uses_work or base.uses_work
-            found.append(Check("rate", each.quantity, printed, expected, error, tolerance, base.quantity, joins))
+            found.append(Check("rate", each.quantity, printed, expected, error, tolerance, base.quantity, joins, digits))
     return found
 
 

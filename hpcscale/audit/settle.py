@@ -13,7 +13,7 @@ from hpcscale.audit import world as of
 from hpcscale.audit.columns import FLOPS
 from hpcscale.audit.facts import STATED, Row
 from hpcscale.audit.rates import Check, Estimate
-from hpcscale.audit.ways import WAYS, Way
+from hpcscale.audit.ways import WAYS
 from hpcscale.audit.world import World
 from hpcscale.spec import device
 
@@ -44,6 +44,9 @@ def settle(rows: Sequence[Row], world: World) -> World:
     sample = _sampled(rows)
     world = _with_layout(sample, _with_stated(rows, world))
     world = _with_work(sample, world)
+    if world.context.divides_by_1024:
+        divided = replace(world, aggregate_factor=1.024)
+        world = max(divided, world, key=lambda each: merit(sample, each))
     world = _with_constants(sample, world)
     return _with_noise(rows, world)
 
@@ -310,13 +313,41 @@ def _with_noise(rows: Sequence[Row], world: World) -> World:
                 errors.setdefault(check.quantity, []).append(abs(check.error))
     noise = {}
     for quantity, each in errors.items():
-        noise[quantity] = min(0.01, 4 * median(each)) if len(each) >= 4 else 0.006
+        usual = max(5 * median(each), 2 * sorted(each)[3 * len(each) // 4])
+        noise[quantity] = min(0.01, usual) if len(each) >= 4 else 0.006
     return replace(world, noise=noise)
 
 
-def way_name(way: Way | None) -> str | None:
-    return way.name if way else None
-
-
 def failing(rows: Sequence[Row], world: World) -> list[list[Check]]:
+    """Per row, the relations that do not hold."""
     return [[check for check in relations.checks(row, world) if not check.holds] for row in rows]
+
+
+def merit(rows: Sequence[Row], world: World) -> float:
+    """How much of a table holds together: relations that hold, less those that do not. Fitted work proves little."""
+    total = 0.0
+    for row in rows:
+        for check in relations.checks(row, world):
+            weight = 0.3 if check.way and world.way is None else 1.0
+            total += weight if check.holds else -0.5 * weight
+    return total
+
+
+def cut_columns(rows: Sequence[Row], world: World) -> frozenset[str]:
+    """Columns whose figures are cut off after the last printed digit: most lie below what follows, none above it."""
+    shares: dict[str, list[float]] = {}
+    for row in rows:
+        for check in relations.checks(row, world):
+            fact = row.facts.get(check.quantity)
+            if check.part != "rate" or fact is None or not fact.step or abs(check.error) > 1:
+                continue
+            others = (check.digits - fact.tolerance) * fact.value
+            if others < 0.3 * fact.step:
+                shares.setdefault(check.quantity, []).append((check.expected - fact.value) / fact.step)
+    found = set()
+    for quantity, each in shares.items():
+        inside = sum(-0.1 <= share <= 1.1 for share in each)
+        beyond = sum(share > 0.55 for share in each)
+        if len(each) >= 4 and inside >= 0.9 * len(each) and beyond >= max(2, 0.15 * len(each)):
+            found.add(quantity)
+    return frozenset(found)

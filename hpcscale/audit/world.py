@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from hpcscale.audit import zoo
-from hpcscale.audit.context import SHAPE, Context, device_in, precision_in
+from hpcscale.audit.context import Context, device_in, precision_in
 from hpcscale.audit.facts import STATED, Fact, Row
 from hpcscale.audit.ways import Way, parameter_counts, work
 from hpcscale.spec import device
@@ -41,31 +41,26 @@ class World:
 
 def models_of(row: Row, world: World) -> dict[str, Model]:
     """The models that a row may be of, by family."""
-    shape = {name: int(row.facts[name].value) for name in SHAPE if name in row.facts and row.facts[name].value < 1e7}
-    label = row.words.get("model", "")
-    size = row.facts.get("parameters")
-    if not label and size is not None and size.column != STATED:
-        label = f"{size.value / 1e9:.3g}B" if size.value >= 0.95e9 else f"{size.value / 1e6:.3g}M"
-    around = tuple(sorted(world.context.shape.items()))
-    return dict(_meant(label, tuple(sorted(shape.items())), around, world.context.hints))
+    label, sizes = row.label
+    return _meant(label, sizes, world.context.sizes, world.context.hints)
 
 
 Sizes = tuple[tuple[str, int], ...]
 
 
 @lru_cache(maxsize=4096)
-def _meant(label: str, shape: Sizes, stated: Sizes, hints: tuple[str, ...]) -> tuple[tuple[str, Model], ...]:
+def _meant(label: str, shape: Sizes, stated: Sizes, hints: tuple[str, ...]) -> dict[str, Model]:
     """A shape in the row counts more than its label, a label with its family more than a shape in the text."""
     whole = {**dict(stated), **dict(shape)}
     shaped = zoo.shaped(whole, label + " " + "\n".join(hints)) if {"layers", "hidden"} <= set(whole) else {}
     if shape and shaped:
-        return tuple(shaped.items())
+        return shaped
     if shaped and not zoo.families_in(label):
         named = zoo.size_in(label)
         sizes = [parameter_counts(model, 2048)[0] for model in shaped.values()]
         if named is None or any(abs(size / named - 1) < 0.2 for size in sizes):
-            return tuple(shaped.items())
-    return tuple(zoo.candidates(label, hints).items())
+            return shaped
+    return zoo.candidates(label, hints)
 
 
 def model_of(row: Row, world: World) -> Model | None:
