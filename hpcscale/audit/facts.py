@@ -118,6 +118,9 @@ def rows(table: Table, reading: Reading, constants: Mapping[str, float]) -> list
                     factor = 0.01
                 factor *= reading.factors.get(index, 1.0)
                 facts[quantity] = _fact(cell, digits[index], factor, index, quantity in reading.cut)
+                if reading.cut and quantity not in reading.cut and cell.step >= 1 and quantity in columns.MEASURED:
+                    # the others are recomputed from it, so nothing says whether it is cut off as they are
+                    facts[quantity] = replace(facts[quantity], tolerance=2 * facts[quantity].tolerance)
         if "layout" in words:
             for axis, value in _axes(words["layout"]).items():
                 facts.setdefault(axis, Fact(value, 0.0, reading.column("layout") or 0))
