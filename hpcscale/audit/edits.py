@@ -136,9 +136,10 @@ def _works(row: Row, world: World) -> Iterator[Edit]:
     usual = work_of(row, world)
     for way in WAYS:
         codes = differences(world.way, way)
-        if not codes or way.attention == "none":
+        if not codes:
             continue
         cost = 1.2 + 0.5 * (len(codes) - 1) + (0.15 if way.hardware != world.way.hardware else 0.0)
+        cost += 0.3 if way.attention == "none" != world.way.attention else 0.0
         yield Edit(codes, cost, row, replace(world, way=way), "work", "", "", way.name)
         work = work_of(row, replace(world, way=way))
         if work and usual:

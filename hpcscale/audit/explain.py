@@ -41,6 +41,7 @@ def explain(row: Row, world: World, peers: Sequence[Row], reading: Reading) -> t
 def _best(row: Row, world: World, failing: Sequence[Check], peers: Sequence[Row]) -> Edit | None:
     """The cheapest change after which everything holds; else the one that mends most and breaks nothing."""
     before = {(check.part, check.quantity, check.source) for check in failing}
+    checked = len(relations.checks(row, world))
     partial: tuple[float, Edit] | None = None
     whole: tuple[float, float, Edit] | None = None
     tried = [_weighed(edit) for edit in edits.candidates(row, world, failing, peers)]
@@ -49,11 +50,13 @@ def _best(row: Row, world: World, failing: Sequence[Check], peers: Sequence[Row]
             break
         checks = relations.checks(edit.row, edit.world)
         left = [check for check in checks if not check.holds]
+        if len(checks) < checked:
+            continue  # what is no longer compared is not mended
         if not left:
             strain = sum(abs(check.error) / max(check.tolerance, 1e-6) for check in checks)
             if checks and (whole is None or (edit.cost, strain) < whole[:2]):
                 whole = (edit.cost, strain, edit)
-        elif len(left) < len(before) and edit.cost < 2 and len(checks) >= len(before):
+        elif len(left) < len(before) and edit.cost < 2:
             new = {(check.part, check.quantity, check.source) for check in left} - before
             worth = edit.cost + len(left) + 2 * len(new)
             if partial is None or worth < partial[0] - 1e-9:

@@ -80,9 +80,23 @@ def _unlike(row: Row, other: Row, reading: Reading) -> str:
     return ""
 
 
+def kinds(rows: Sequence[Row], reading: Reading, names: Sequence[str]) -> list[tuple[str, ...]]:
+    """What kind of run each row is: the words of columns that several rows share and that mean nothing known."""
+    words = [_texts(row, reading, names) for row in rows]
+    found = []
+    for texts in words:
+        shared = [
+            texts.get(column, "") for column in sorted(texts)
+            if (column not in reading.meanings or reading.meanings[column] in columns.WORDS - {"model"})
+            and len({each.get(column) for each in words}) * 2 <= len(rows)
+        ]  # fmt: skip
+        found.append(tuple(shared))
+    return found
+
+
 def points(rows: Sequence[Row], worlds: Sequence[World], reading: Reading, names: Sequence[str]) -> list[Point]:
     """The rows that have a speed, with what makes them comparable."""
-    words = [_texts(row, reading, names) for row in rows]
+    texts = kinds(rows, reading, names)
     found = []
     for index, (row, world) in enumerate(zip(rows, worlds, strict=True)):
         estimates = [each for each in rates.estimates(row, world) if each.node in ("Q", "X")]
@@ -94,12 +108,7 @@ def points(rows: Sequence[Row], worlds: Sequence[World], reading: Reading, names
             base = rates.reference([each for each in estimates if each.node == "Q"] or estimates)
         flops = work_of(row, world)
         model = model_of(row, world)
-        # a column of words that few rows share says of them what kind they are
-        text = tuple(
-            words[index].get(column, "") for column in sorted(words[index])
-            if (column not in reading.meanings or reading.meanings[column] in columns.WORDS)
-            and len({each.get(column) for each in words}) * 2 <= len(rows)
-        )  # fmt: skip
+        text = texts[index]
         layout = tuple(row.value(axis) for axis in ("tp", "pp", "cp"))
         kind = (model.name if model else row.words.get("model"), base.node, layout, text, row.value("hidden"), row.value("layers"))
         work = math.log(flops) if flops else None

@@ -15,6 +15,7 @@ from hpcscale.audit.facts import Fact, Row
 from hpcscale.audit.world import World, batch_of, devices_of, hardware_of, peak_of, sequence_of, work_of
 
 SLACK = 1.1  # of what the digits allow: digits of a digit
+FLOOR = 4e-4  # below it nobody is misled, and tools that print many digits do not carry all of them along
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def rate_checks(row: Row, world: World) -> list[Check]:
             printed = row.facts[each.quantity].value
             expected = printed * math.exp(max(-300.0, min(300.0, error if inverse else -error)))
             digits = each.tolerance + base.tolerance
-            tolerance = max(SLACK * digits + 3e-5, world.noise.get(each.quantity, 0.0))
+            tolerance = max(SLACK * digits + FLOOR, world.noise.get(each.quantity, 0.0))
             joins = each.uses_work or base.uses_work
             found.append(Check("rate", each.quantity, printed, expected, error, tolerance, base.quantity, joins, digits))
     return found

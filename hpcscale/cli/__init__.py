@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "logs": ("logs", "Print what a point's ranks printed, or follow it."),
     "cancel": ("cancel", "Cancel the jobs of a study."),
     "report": ("report", "Print the scaling table of studies, runs and published tables; draw the chart."),
+    "audit": ("audit", "Recompute a published scaling table from itself: does each row add up, and if not, why."),
     "data": ("data", "Turn text files into training data (Megatron's .bin and .idx)."),
     "weights": ("weights", "Hugging Face weights: show their model, export a run's checkpoint."),
     "machines": ("machines", "List machine profiles, or show one."),
