@@ -182,7 +182,7 @@ def _table(judged: _Judged, seen: dict[tuple[int, int], Cause]) -> TableVerdict:
     rows = []
     for index, row in enumerate(understood.rows):
         causes = list(judged.causes[index])
-        wide = [cause for quantity, cause in understood.causes if not quantity or quantity in row.facts or quantity == "model"]
+        wide = [each.for_row(row) for each in understood.causes if each.concerns(row)]
         if index in twice:
             causes.append(twice[index])
         elif index in slow and not causes:
@@ -197,7 +197,7 @@ def _table(judged: _Judged, seen: dict[tuple[int, int], Cause]) -> TableVerdict:
     names = {reading.titles[index].printed: quantity for index, quantity in reading.meanings.items()}
     title = table.headings[-1] if table.headings else ""
     way = world.way.name if world.way else None
-    return TableVerdict(table.number, table.line, title, models, way, names, tuple(rows), tuple(cause for _, cause in understood.causes))
+    return TableVerdict(table.number, table.line, title, models, way, names, tuple(rows), tuple(each.cause for each in understood.causes))
 
 
 def _unique(causes: Sequence[Cause]) -> list[Cause]:
@@ -221,6 +221,7 @@ def _row(number: int, row: Row, world: World, causes: tuple[Cause, ...]) -> RowV
         verdict = "reproduces" if checks and row.measured else "unverifiable"
     counted = any(check.way for check in checks) or (world.way is not None and bool(set(FLOPS) & set(row.facts)))
     convention = world.way.name if world.way and counted else None
-    error = max((abs(check.error) for check in checks), default=None)
+    sharp = [check for check in checks if check.digits < 0.01] or checks  # one printed digit says little of an error
+    error = max((abs(check.error) for check in sharp), default=None)
     remarks = tuple(row.remarks) + (("out of memory",) if row.out_of_memory else ())
     return RowVerdict(number, row.line, verdict, causes, convention, error, tuple(checks), remarks)

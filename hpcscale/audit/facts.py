@@ -13,6 +13,7 @@ from hpcscale.audit.context import SHAPE
 from hpcscale.audit.tables import Table
 
 _LAYOUT = re.compile(r"\b(dp|ddp|fsdp|tp|mp|pp|cp)\s*[=:]?\s*(\d+)|(\d+)\s*(dp|tp|mp|pp|cp)\b", re.IGNORECASE)
+_NOTE = re.compile(r"[^\W\d_]{3,}")  # a word behind a number: "(1 iteration only)"
 _AXES = {"ddp": "dp", "fsdp": "dp", "mp": "tp"}
 STATED = -1
 
@@ -124,7 +125,7 @@ def rows(table: Table, reading: Reading, constants: Mapping[str, float]) -> list
         if "layout" in words:
             for axis, value in _axes(words["layout"]).items():
                 facts.setdefault(axis, Fact(value, 0.0, reading.column("layout") or 0))
-        remarks = tuple(cell.note for cell in row if cell.note and cell.printed)
+        remarks = tuple(cell.note.strip("()") for cell in row if cell.printed and _NOTE.search(cell.note))
         texts = tuple(cell.text for cell in row)
         found.append(Row(line.number, facts, words, texts, any(map(cells.is_oom, texts)), remarks, width - len(row)))
     return found

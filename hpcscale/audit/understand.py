@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
-from hpcscale.audit import edits, facts, headers, settle, zoo
+from hpcscale.audit import edits, facts, headers, rates, settle, zoo
 from hpcscale.audit import world as of
 from hpcscale.audit.columns import FLOPS, MEASURED
 from hpcscale.audit.explain import Cause, believable, with_reading
-from hpcscale.audit.facts import STATED, Reading, Row
+from hpcscale.audit.facts import Reading, Row
 from hpcscale.audit.headers import Header
 from hpcscale.audit.tables import Line, Table
 from hpcscale.audit.ways import WAYS
@@ -22,19 +22,35 @@ _ALTERNATIVE = 0.75  # what a less usual meaning of a name costs, per row: 1 is 
 
 
 @dataclass(frozen=True)
+class Wide:
+    """A cause of a whole column: the quantity that shows it (none: all rows do), its name and the factor that mends it."""
+
+    cause: Cause
+    quantity: str = ""
+    name: str = ""
+    factor: float = 1.0
+
+    def concerns(self, row: Row) -> bool:
+        return not self.quantity or self.quantity == "model" or self.quantity in row.facts
+
+    def for_row(self, row: Row) -> Cause:
+        fact = row.facts.get(self.quantity)
+        if fact is None or self.factor == 1.0:
+            return self.cause
+        was, now = edits.number(fact.value / self.factor), edits.number(fact.value)
+        return Cause(self.cause.code, f"{self.name} is {was}; {now} would follow, and so in the whole column")
+
+
+@dataclass(frozen=True)
 class Understood:
-    """A table under its best reading. ``causes``: what is wrong with whole columns, with the quantity that shows it."""
+    """A table under its best reading; ``causes``: what is wrong with whole columns."""
 
     table: Table
     names: tuple[str, ...]
     reading: Reading
     rows: tuple[Row, ...]
     world: World
-    causes: tuple[tuple[str, Cause], ...] = ()
-
-    @property
-    def failing(self) -> int:
-        return sum(bool(each) for each in settle.failing(self.rows, self.world))
+    causes: tuple[Wide, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,8 +69,8 @@ def understand(table: Table, start: World, others: Sequence[tuple[str, ...]] = (
     best, causes = _mended(small, start, best)
     if not causes or not _good(best):
         best, causes = _turned(small, start, best, causes)
-    if best.header.sentence and not any(cause.code == "columns" for _, cause in causes):
-        causes = [("", Cause("columns", best.header.sentence)), *causes]
+    if best.header.sentence:
+        causes = [Wide(Cause("columns", best.header.sentence)), *causes]
     rows = facts.rows(table, best.reading, start.context.constants)
     world = settle.settle(rows, _lasting(start, best.world))
     cut = settle.cut_columns(rows, world)
@@ -116,27 +132,28 @@ def _unexplained(trial: _Trial) -> bool:
     return work and known and trial.world.way is None
 
 
-def _mended(table: Table, start: World, best: _Trial) -> tuple[_Trial, list[tuple[str, Cause]]]:
+def _mended(table: Table, start: World, best: _Trial) -> tuple[_Trial, list[Wide]]:
     """Changes to whole columns, one after the other, as long as each mends most of what fails."""
-    causes: list[tuple[str, Cause]] = []
+    causes: list[Wide] = []
     for _ in range(2):
         if _good(best) or not best.rows:
             break
-        found: list[tuple[float, _Trial, str, Cause]] = []
+        found: list[tuple[float, _Trial, Wide]] = []
         for quantity, code, factor, cost in _column_factors(best):
             column = best.reading.column(quantity)
             if column is None:
                 continue
             trial = _try(table, start, best.header, with_reading(best.reading, column, factor))
             if all(believable(row, trial.world) for row in trial.rows):
-                found.append((trial.merit - cost, trial, quantity, _column_cause(code, best.reading, quantity, factor)))
+                cause = _column_cause(code, best.reading, quantity, factor)
+                found.append((trial.merit - cost, trial, Wide(cause, quantity, best.reading.title(quantity), factor)))
         found += _other_models(table, start, best)
         need = max(1.0, 0.5 * len(best.rows))
         found = [each for each in found if each[0] - best.merit >= need and _better(each[1], best)]
         if not found:
             break
-        _, best, quantity, cause = max(found, key=lambda each: each[0])
-        causes.append((quantity, cause))
+        _, best, wide = max(found, key=lambda each: each[0])
+        causes.append(wide)
     return best, causes
 
 
@@ -183,8 +200,6 @@ def _work_off(best: _Trial) -> float | None:
     """How far the figures of work are from what the models do, where no way fits; as a logarithm."""
     if not _unexplained(best):
         return None
-    from hpcscale.audit import rates
-
     ratios = []
     for row in best.rows:
         found = rates.estimates(row, replace(best.world, fitted={}))
@@ -208,7 +223,7 @@ def _column_cause(code: str, reading: Reading, quantity: str, factor: float) -> 
     return Cause(code, words[code])
 
 
-def _other_models(table: Table, start: World, best: _Trial) -> list[tuple[float, _Trial, str, Cause]]:
+def _other_models(table: Table, start: World, best: _Trial) -> list[tuple[float, _Trial, Wide]]:
     """The stated model does not give the figures: another of its family may, to the printed digits."""
     if not _unexplained(best) or (start.model is not None and len({of.model_of(row, best.world) for row in best.rows}) > 1):
         return []
@@ -223,11 +238,11 @@ def _other_models(table: Table, start: World, best: _Trial) -> list[tuple[float,
         trial = _try(table, replace(start, model=other), best.header, best.reading)
         if trial.world.way is not None and not trial.world.way.short:
             text = f"the figures are not those of {model.name}; {name} gives them"
-            found.append((trial.merit - 1.0, trial, "model", Cause("shape", text)))
+            found.append((trial.merit - 1.0, trial, Wide(Cause("shape", text), "model")))
     return found
 
 
-def _turned(table: Table, start: World, best: _Trial, causes: list[tuple[str, Cause]]) -> tuple[_Trial, list[tuple[str, Cause]]]:
+def _turned(table: Table, start: World, best: _Trial, causes: list[Wide]) -> tuple[_Trial, list[Wide]]:
     """Names that changed places, where most rows fail or names stand over cells that cannot be theirs."""
     names = best.header.names
     wrong = headers.mistyped(table, names)
@@ -252,7 +267,3 @@ def _turned(table: Table, start: World, best: _Trial, causes: list[tuple[str, Ca
     turned, more = _mended(table, start, turned)
     return turned, more
 
-
-def stated_quantities(rows: Sequence[Row]) -> set[str]:
-    """Quantities that only the text gives."""
-    return {quantity for row in rows for quantity, fact in row.facts.items() if fact.column == STATED}

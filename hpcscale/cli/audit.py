@@ -121,7 +121,9 @@ def _print(table: TableVerdict) -> None:
 def _line(row: RowVerdict, whole: set[str]) -> str:
     parts = [f"line {row.line}: {row.verdict}"]
     if row.verdict == "reproduces":
-        parts.append(f"to {100 * (row.error or 0.0):.2g} %" + (f" as {row.convention}" if row.convention else ""))
+        parts.append(f"to {100 * (row.error or 0.0):.2g} %")
+    if row.verdict != "unverifiable" and row.convention:
+        parts.append(f"as {row.convention}")
     causes = [cause.code if cause.sentence in whole else f"{cause.code}: {cause.sentence}" for cause in row.causes]
     if row.verdict == "inconsistent" and not causes:
         failing = [check for check in row.checks if not check.holds]
