@@ -59,7 +59,7 @@ NAMES: tuple[tuple[str, tuple[str, ...], float], ...] = (
     (r".*(?:scaling|parallel|weak|strong|relative|node) ?(?:scaling )?(?:efficiency|eff\b).*|efficiency.*|eff\.?(?: ?\(?%\)?)?|.*並列化?効率.*", ("efficiency",), 0.9),
     (r".*\bnode[ -]?(?:hours?|h)\b.*", ("node_hours",), 0.8),
     (rf".*\b{_DEVICE}[ -]?(?:hours?|h)\b.*", ("device_hours",), 0.8),
-    (r".*(?:training|train) time.*days?.*|days? (?:to train|for|/).*", ("training_days",), 0.9),
+    (r".*(?:training|train)\b.*\bdays?\b.*|days? (?:to train|for|/).*", ("training_days",), 0.9),
     # batch
     (r".*(?:global|train|total|effective) ?(?:mini ?)?batch(?: ?size)?.*(?:\(.*(?:tokens?|toks?|\bt)\)|\btokens\b).*|batch ?(?:size)? ?\(?(?:in )?(?:m|k)? ?tokens?\)?|tokens/(?:step|batch|iter(?:ation)?|it)(?: .*)?|(?:gbs|batch size) ?\(?(?:m|k)? ?(?:t|tokens?|toks?)\)?", ("tokens_per_step",), 1.0),
     (r"gbs?|gbsz|g?lobal ?b(?:atch)?(?: ?(?:size|sz|bs))?(?: ?\((?:samples?|sequences?|seqs?)\))?|global bsz|(?:train|total|effective|overall) (?:train )?(?:batch|bs)(?: ?size)?|グローバルバッチ(?:サイズ)?|全体バッチサイズ", ("global_batch_size",), 1.0),

@@ -74,9 +74,12 @@ def _set(code: str, cost: float, row: Row, world: World, quantity: str, value: f
 def candidates(row: Row, world: World, failing: Sequence[Check], peers: Sequence[Row]) -> Iterator[Edit]:
     """Every change worth trying for what fails. The caller tries them by cost."""
     parts = {check.part for check in failing}
+    if "shape" in parts:
+        parts |= {"parameters"}
     involved = {check.quantity for check in failing} | {check.source for check in failing if check.part == "rate"}
     if parts & {"layout", "batch", "rate", "stated"}:
-        yield from _layouts(row, world, failing)
+        for edit in _layouts(row, world, failing, peers):
+            yield _familiar(edit, peers)
         yield from _batches(row, world, failing)
     if parts & {"rate", "scaling", "parameters"}:
         errors = [abs(check.error) for check in failing]
@@ -99,7 +102,8 @@ def _factors(row: Row, world: World, involved: set[str], errors: Sequence[float]
         if quantity in _KILO_QUANTITIES:
             for factor in _KILO:
                 if any(abs(error - abs(math.log(factor))) < 0.02 for error in errors):
-                    yield _scaled("kilo", 1.1 + (0.3 if abs(math.log(factor)) > 0.03 else 0.0), row, world, quantity, factor)
+                    cost = 1.1 + (0.3 if abs(math.log(factor)) > 0.03 else 0.0) + (0.15 if quantity == "tflops_per_device" else 0.0)
+                    yield _scaled("kilo", cost, row, world, quantity, factor)
         if quantity in FLOPS:
             for factor in (4 / 3, 3 / 4):
                 yield _scaled("recompute", 1.12, row, world, quantity, factor)
@@ -149,7 +153,14 @@ def _works(row: Row, world: World) -> Iterator[Edit]:
                     yield replace(each, codes=codes)
 
 
-def _layouts(row: Row, world: World, failing: Sequence[Check]) -> Iterator[Edit]:
+def _familiar(edit: Edit, peers: Sequence[Row]) -> Edit:
+    """A value that most other rows have is likelier than one that none has."""
+    value = edit.row.value(edit.quantity)
+    same = sum(peer.value(edit.quantity) == value for peer in peers)
+    return replace(edit, cost=edit.cost - 0.1) if same * 2 > len(peers) else edit
+
+
+def _layouts(row: Row, world: World, failing: Sequence[Check], peers: Sequence[Row]) -> Iterator[Edit]:
     for check in failing:
         if check.part != "layout":
             continue
@@ -158,22 +169,30 @@ def _layouts(row: Row, world: World, failing: Sequence[Check]) -> Iterator[Edit]
             fact = row.facts.get(axis)
             if fact and fact.column != STATED and abs(fact.value * ratio - round(fact.value * ratio)) < 1e-6 and fact.value * ratio >= 1:
                 yield _set("layout", cost, row, world, axis, float(round(fact.value * ratio)))
+        for axis in ("tp", "pp", "cp", "dp"):
+            seen = {peer.facts[axis].value for peer in peers if axis in row.facts and axis in peer.facts}
+            for value in sorted(seen - {row.value(axis)}):
+                yield _set("layout", 1.15, row, world, axis, value)
         yield _set("layout", 1.05, row, world, check.quantity, check.expected)
     # tokens/s over tokens/s of a device says how many devices there were
+    quantity = "devices" if "devices" in row.facts else "nodes"
+    fact = row.facts.get(quantity)
+    if fact is None or fact.column == STATED or {"dp", "tp", "pp"} <= set(row.facts):
+        return
+    apart = any(check.part == "layout" for check in failing)
+    multiple = (row.value("tp") or 1.0) * (row.value("pp") or 1.0) if quantity == "devices" else 1.0
     for check in failing:
-        quantity = "devices" if "devices" in row.facts else "nodes"
-        fact = row.facts.get(quantity)
-        if check.part == "rate" and fact and fact.column != STATED and "layout" not in {each.part for each in failing}:
-            for sign in (1, -1):
-                value = fact.value * math.exp(max(-20.0, min(20.0, sign * check.error)))
-                if value >= 0.9 and abs(value / max(1, round(value)) - 1) < 0.01 and not {"dp", "tp", "pp"} <= set(row.facts):
-                    yield _set("layout", 1.9, row, world, quantity, float(max(1, round(value))))
+        for sign in (1, -1) if check.part == "rate" else ():
+            value = fact.value * math.exp(max(-20.0, min(20.0, sign * check.error)))
+            whole = max(1.0, round(value / multiple)) * multiple
+            if value >= 0.9 and abs(value / whole - 1) < 0.01:
+                yield _set("layout", 1.1 if apart else 1.9, row, world, quantity, whole)
 
 
 def _batches(row: Row, world: World, failing: Sequence[Check]) -> Iterator[Edit]:
     for check in failing:
         if check.part == "stated" and check.quantity in row.facts:
-            yield _set("batch", 1.0, row, replace(world, stated_batch=None), check.quantity, check.expected)
+            yield _set("batch", 1.0, row, world, check.quantity, check.expected)
         if check.part == "batch":
             ratio = check.printed / check.expected
             yield _set("batch", 1.0, row, world, check.quantity, check.expected)
@@ -181,7 +200,7 @@ def _batches(row: Row, world: World, failing: Sequence[Check]) -> Iterator[Edit]
                 micro = row.value("micro_batch_size") or 1.0
                 power = 2.0 ** round(math.log2(check.printed))
                 if power % micro == 0:
-                    yield _set("batch", 0.99, row, replace(world, stated_batch=None), check.quantity, power)
+                    yield _set("batch", 0.8, row, replace(world, stated_batch=world.stated_batch and power), check.quantity, power)
             for quantity, cost in (("micro_batch_size", 1.02), ("accumulation", 1.01)):
                 fact = row.facts.get(quantity)
                 if check.quantity == "global_batch_size" and fact and fact.column != STATED and fact.value * ratio >= 0.5:
@@ -241,7 +260,7 @@ def _roundings(row: Row, world: World, failing: Sequence[Check], peers: Sequence
             by_quantity.setdefault(check.source, printed * math.exp(-error if inverse else error))
     for quantity, expected in by_quantity.items():
         fact = row.facts.get(quantity)
-        if fact is None or fact.column == STATED or not fact.step or quantity in ("devices", "nodes"):
+        if fact is None or fact.column == STATED or not fact.step or quantity not in MEASURED:
             continue
         difference = abs(fact.value - expected)
         ulp = _last_digit(fact, [peer.facts[quantity] for peer in peers if quantity in peer.facts])

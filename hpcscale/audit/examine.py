@@ -183,7 +183,8 @@ def _table(judged: _Judged, seen: dict[tuple[int, int], Cause]) -> TableVerdict:
     for index, row in enumerate(understood.rows):
         causes = list(judged.causes[index])
         wide = [each.for_row(row) for each in understood.causes if each.concerns(row)]
-        if index in twice:
+        elsewhere = {cause.code for cause in causes} & {"layout", "batch", "shape", "columns"}
+        if index in twice and not elsewhere and not _mistaken(twice[index], judged):
             causes.append(twice[index])
         elif index in slow and not causes:
             causes.append(slow[index])
@@ -198,6 +199,14 @@ def _table(judged: _Judged, seen: dict[tuple[int, int], Cause]) -> TableVerdict:
     title = table.headings[-1] if table.headings else ""
     way = world.way.name if world.way else None
     return TableVerdict(table.number, table.line, title, models, way, names, tuple(rows), tuple(each.cause for each in understood.causes))
+
+
+def _mistaken(cause: Cause, judged: _Judged) -> bool:
+    """Whether the row that a duplicate is of only looks so, since its own configuration is misprinted."""
+    for row, causes in zip(judged.understood.rows, judged.causes, strict=True):
+        if f"line {row.line} is" in cause.sentence and {each.code for each in causes} & {"layout", "batch", "shape", "columns"}:
+            return True
+    return False
 
 
 def _unique(causes: Sequence[Cause]) -> list[Cause]:

@@ -11,6 +11,7 @@ from hpcscale.audit.facts import Reading, Row
 from hpcscale.audit.rates import Check
 from hpcscale.audit.world import World, peak_of
 
+_STRAIN = 0.1  # what an error of the size of the tolerance costs: of two changes the one that fits better is likelier
 _MOST = 3  # changes that one row is believed to need at most
 
 
@@ -27,7 +28,7 @@ def explain(row: Row, world: World, peers: Sequence[Row], reading: Reading) -> t
     """Causes of what fails in ``row`` (none where no change with a name explains it), and the row as it would be right."""
     found: list[Cause] = []
     for _ in range(_MOST):
-        failing = [check for check in relations.checks(row, world) if not check.holds]
+        failing = [check for check in relations.checks(row, world) if not (_mended(check) if found else check.holds)]
         if not failing:
             break
         edit = _best(row, world, failing, peers)
@@ -43,27 +44,32 @@ def _best(row: Row, world: World, failing: Sequence[Check], peers: Sequence[Row]
     before = {(check.part, check.quantity, check.source) for check in failing}
     checked = len(relations.checks(row, world))
     partial: tuple[float, Edit] | None = None
-    whole: tuple[float, float, Edit] | None = None
+    whole: tuple[float, Edit] | None = None
     tried = [_weighed(edit) for edit in edits.candidates(row, world, failing, peers)]
     for edit in sorted(tried, key=lambda each: each.cost):
-        if whole is not None and edit.cost > whole[0] + 1e-9:
+        if whole is not None and edit.cost > whole[0]:
             break
         checks = relations.checks(edit.row, edit.world)
-        left = [check for check in checks if not check.holds]
         if len(checks) < checked:
             continue  # what is no longer compared is not mended
+        left = [check for check in checks if not _mended(check)]
         if not left:
-            strain = sum(abs(check.error) / max(check.tolerance, 1e-6) for check in checks)
-            if checks and (whole is None or (edit.cost, strain) < whole[:2]):
-                whole = (edit.cost, strain, edit)
+            worth = edit.cost + _STRAIN * max((abs(check.error) / check.tolerance for check in checks if check.part == "rate"), default=0)
+            if whole is None or worth < whole[0] - 1e-9:
+                whole = (worth, edit)
         elif len(left) < len(before) and edit.cost < 2:
             new = {(check.part, check.quantity, check.source) for check in left} - before
             worth = edit.cost + len(left) + 2 * len(new)
             if partial is None or worth < partial[0] - 1e-9:
                 partial = (worth, edit)
     if whole is not None:
-        return whole[2]
+        return whole[1]
     return partial[1] if partial else None
+
+
+def _mended(check: Check) -> bool:
+    """A change by a factor also moves the error that the row had before: twice the tolerance is near enough."""
+    return abs(check.error) <= (2 if check.part in ("rate", "scaling") else 1) * check.tolerance
 
 
 def _weighed(edit: Edit) -> Edit:

@@ -96,6 +96,7 @@ def rows(table: Table, reading: Reading, constants: Mapping[str, float]) -> list
     read = [[cells.read(text) for text in line.cells] for line in table.rows]
     width = max((len(each) for each in read), default=0)
     digits = {index: _digits([row[index] for row in read if index < len(row)]) for index in range(width)}
+    whole = {index for index in range(width) if all(row[index].step >= 1 for row in read if index < len(row) and row[index].printed)}
     shares = {index: _share([row[index] for row in read if index < len(row)]) for index in reading.meanings}
     found = []
     for line, row in zip(table.rows, read, strict=True):
@@ -119,7 +120,7 @@ def rows(table: Table, reading: Reading, constants: Mapping[str, float]) -> list
                     factor = 0.01
                 factor *= reading.factors.get(index, 1.0)
                 facts[quantity] = _fact(cell, digits[index], factor, index, quantity in reading.cut)
-                if reading.cut and quantity not in reading.cut and cell.step >= 1 and quantity in columns.MEASURED:
+                if reading.cut and quantity not in reading.cut and index in whole and quantity in columns.MEASURED:
                     # the others are recomputed from it, so nothing says whether it is cut off as they are
                     facts[quantity] = replace(facts[quantity], tolerance=2 * facts[quantity].tolerance)
         if "layout" in words:

@@ -88,6 +88,15 @@ def parameter_checks(row: Row, world: World) -> list[Check]:
     return [Check("parameters", "parameters", printed.value, expected, math.log(printed.value / expected), tolerance, "model")]
 
 
+def shape_checks(row: Row, world: World) -> list[Check]:
+    """Heads divide the hidden size."""
+    hidden, heads = row.facts.get("hidden"), row.facts.get("heads")
+    if hidden is None or heads is None or heads.value < 1 or STATED in (hidden.column, heads.column):
+        return []
+    expected = max(1.0, round(hidden.value / heads.value)) * heads.value
+    return [_exact("shape", "hidden", hidden.value, expected, "heads")]
+
+
 def constant_checks(row: Row, world: World) -> list[Check]:
     """Speedup, efficiency, hours: what follows from throughput up to a constant that most rows share."""
     found = []
@@ -139,6 +148,12 @@ def _inverse_time(row: Row, world: World) -> tuple[float, float] | None:
     return (1 / fact.value, fact.tolerance) if fact else None
 
 
+def _device_days(row: Row, world: World) -> tuple[float, float] | None:
+    """Of as many devices in every row, whatever the row itself used."""
+    found = _throughput(row, world)
+    return (found[2] / found[0], found[1]) if found else None
+
+
 def _days(row: Row, world: World) -> tuple[float, float] | None:
     found = _throughput(row, world)
     return (1 / found[0], found[1]) if found else None
@@ -153,7 +168,7 @@ def _step_hours(row: Row, world: World) -> tuple[float, float] | None:
 PREDICTIONS: Mapping[str, Callable[[Row, World], tuple[float, float] | None]] = {
     "speedup": _total, "speedup:time": _inverse_time, "efficiency": _each, "efficiency:time": _inverse_time,
     "node_hours": _hours, "node_hours:steps": _step_hours, "device_hours": _hours, "device_hours:steps": _step_hours,
-    "training_days": _days,
+    "training_days": _days, "training_days:devices": _device_days,
 }  # fmt: skip
 
 
@@ -161,5 +176,5 @@ def checks(row: Row, world: World) -> list[Check]:
     """Every relation that this row's facts allow."""
     return [
         *layout_checks(row, world), *batch_checks(row, world), *stated_checks(row, world), *rate_checks(row, world),
-        *parameter_checks(row, world), *constant_checks(row, world),
+        *shape_checks(row, world), *parameter_checks(row, world), *constant_checks(row, world),
     ]  # fmt: skip
