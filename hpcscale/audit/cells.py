@@ -10,14 +10,35 @@ from typing import Literal
 from hpcscale.audit.markup import plain
 
 State = Literal["number", "text", "missing", "oom"]
-_MISSING = {"", "-", "--", "---", "–", "—", "n/a", "na", "n.a.", "nan", "none", "null", "?", "x", "×", "tbd", "/", "..."}
+_MISSING = {
+    "",
+    "-",
+    "--",
+    "---",
+    "–",
+    "—",
+    "n/a",
+    "na",
+    "n.a.",
+    "nan",
+    "none",
+    "null",
+    "?",
+    "x",
+    "×",
+    "tbd",
+    "/",
+    "...",
+}
 _OOM = re.compile(r"\boom\b|out of memory|メモリ不足", re.IGNORECASE)
 _NUMBER = re.compile(
     r"^[~≈≃<>=≤≥±\s]*(?P<sign>[-+])?\$?(?P<digits>\d{1,3}(?:[,'_ \u00a0\u2009\u202f]\d{3})+(?:\.\d+)?(?![\d])|\d+\.\d*|\.\d+|\d+(?:,\d{1,2}(?!\d))?|\d+)"
     r"(?:\s?(?:[eE]|[x×*]\s?10\s?\^?\{?)(?P<exponent>[-+]?\d+)\}?)?\s*(?P<rest>.*)$",
     re.DOTALL,
 )
-_UNIT = re.compile(r"^(?P<unit>%|[x×](?![a-z])|[A-Za-zµ]+(?:\s?/\s?[A-Za-z]+)*|秒|分|ミリ秒|時間|億)?\s*(?P<note>.*)$", re.DOTALL)
+_UNIT = re.compile(
+    r"^(?P<unit>%|[x×](?![a-z])|[A-Za-zµ]+(?:\s?/\s?[A-Za-z]+)*|秒|分|ミリ秒|時間|億)?\s*(?P<note>.*)$", re.DOTALL
+)
 _SPREAD = re.compile(r"^(?:±|\+/-|\+-)\s*(\d+(?:\.\d+)?)\s*(.*)$", re.DOTALL)
 
 

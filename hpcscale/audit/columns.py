@@ -130,7 +130,11 @@ def normal(printed: str) -> str:
     """A name in the form that NAMES matches."""
     text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", plain(printed)).replace("#", " num ")
     text = re.sub(r"[_\-]+", " ", text.lower())
-    text = re.sub(r"\b(?:published|printed|measured|achieved|estimated|est\.?|avg\.?|average|mean|median|observed|max|approx\.?)\b", " ", text)
+    text = re.sub(
+        r"\b(?:published|printed|measured|achieved|estimated|est\.?|avg\.?|average|mean|median|observed|max|approx\.?)\b",
+        " ",
+        text,
+    )
     text = re.sub(r"\s*(?:\bper\b|/|あたり)\s*", "/", text)
     text = text.replace("[", "(").replace("]", ")").replace("{", "(").replace("}", ")")
     return " ".join(re.sub(r"[*:↑↓]+|\.(?=\s|$)", " ", text).split()).strip(" ,;")
@@ -184,7 +188,10 @@ def _counted(title: str) -> float:
         word = part.strip()
         if word in _PREFIXES and word not in ("t", "p", "e"):
             return _PREFIXES[word]
-        match = re.match(r"^(k|m|b|thousands?|millions?|billions?|10\^?[369]) ?(?:of )?(?:tokens?|toks?|params?|parameters|t)?(?:/|$)", word)
+        match = re.match(
+            r"^(k|m|b|thousands?|millions?|billions?|10\^?[369]) ?(?:of )?(?:tokens?|toks?|params?|parameters|t)?(?:/|$)",
+            word,
+        )
         if match:
             return {"10^9": 1e9, "10^6": 1e6, "109": 1e9, "106": 1e6}.get(match[1]) or _PREFIXES.get(match[1], 1.0)
     if re.match(r"^(k|m) ?(?:tokens?|toks?|tps|wps)\b", title):

@@ -36,11 +36,13 @@ DEVICES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\bl40s\b", "l40s"),
     )
 )
-_PRECISION = re.compile(r"(?<![a-z])(?:amp_)?(fp8|bf16|fp16|tf32|fp32|bfloat16|float16|float32|float8|mxfp8)(?![a-z0-9])", re.IGNORECASE)
+_PRECISION = re.compile(
+    r"(?<![a-z])(?:amp_)?(fp8|bf16|fp16|tf32|fp32|bfloat16|float16|float32|float8|mxfp8)(?![a-z0-9])", re.IGNORECASE
+)
 _SAME = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32", "float8": "fp8", "mxfp8": "fp8"}
 
 _IS = r"[`\"']?\s*(?:=|:|\bof\b|\bis\b|\bto\b|\bwas\b)?\s*[`\"']?\s*"
-_INTEGER = r"(\d[\d,]*)(?![.\d])\s*(k|m)?\b"
+_INTEGER = r"(\d[\d,]*)(?!\d|[.,]\d)\s*(k|m)?\b"
 # Constants that a text states. The number stands behind the name; _BEFORE has those where it stands in front of it.
 _STATED: tuple[tuple[str, str], ...] = (
     ("global_batch_size", r"(?:global|total|train)[ _-]?batch(?:[ _-]?size)?|\bGBS\b"),

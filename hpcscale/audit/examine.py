@@ -138,7 +138,9 @@ def _other_kinds(understood: Understood, causes: list[list[Cause]]) -> list[list
         if 2 <= len(members) == len(same) < len(texts) and max(errors) - min(errors) < 0.03:
             share = f"{100 * math.exp(sum(errors) / len(errors)):.0f} % of the usual work per token"
             for index, _ in members:
-                found[index] = [Cause("kind", f"rows of this kind do {share}: no way of counting is known for it", remark=True)]
+                found[index] = [
+                    Cause("kind", f"rows of this kind do {share}: no way of counting is known for it", remark=True)
+                ]
     return found
 
 
@@ -198,13 +200,27 @@ def _table(judged: _Judged, seen: dict[tuple[int, int], Cause]) -> TableVerdict:
     names = {reading.titles[index].printed: quantity for index, quantity in reading.meanings.items()}
     title = table.headings[-1] if table.headings else ""
     way = world.way.name if world.way else None
-    return TableVerdict(table.number, table.line, title, models, way, names, tuple(rows), tuple(each.cause for each in understood.causes))
+    return TableVerdict(
+        table.number,
+        table.line,
+        title,
+        models,
+        way,
+        names,
+        tuple(rows),
+        tuple(each.cause for each in understood.causes),
+    )
 
 
 def _mistaken(cause: Cause, judged: _Judged) -> bool:
     """Whether the row that a duplicate is of only looks so, since its own configuration is misprinted."""
     for row, causes in zip(judged.understood.rows, judged.causes, strict=True):
-        if f"line {row.line} is" in cause.sentence and {each.code for each in causes} & {"layout", "batch", "shape", "columns"}:
+        if f"line {row.line} is" in cause.sentence and {each.code for each in causes} & {
+            "layout",
+            "batch",
+            "shape",
+            "columns",
+        }:
             return True
     return False
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from hpcscale.audit import edits, relations
-from hpcscale.audit.edits import Edit
+from hpcscale.audit import cells, edits, relations
+from hpcscale.audit.edit import SENTENCES, Edit, number
 from hpcscale.audit.facts import Reading, Row
 from hpcscale.audit.rates import Check
 from hpcscale.audit.world import World, peak_of
@@ -34,7 +35,7 @@ def explain(row: Row, world: World, peers: Sequence[Row], reading: Reading) -> t
         edit = _best(row, world, failing, peers)
         if edit is None:
             break
-        found += [Cause(code, sentence(code, edit, reading, failing)) for code in edit.codes]
+        found += [Cause(code, sentence(code, edit, row, reading, failing)) for code in edit.codes]
         row, world = edit.row, edit.world
     return found, row, world
 
@@ -54,7 +55,9 @@ def _best(row: Row, world: World, failing: Sequence[Check], peers: Sequence[Row]
             continue  # what is no longer compared is not mended
         left = [check for check in checks if not _mended(check)]
         if not left:
-            worth = edit.cost + _STRAIN * max((abs(check.error) / check.tolerance for check in checks if check.part == "rate"), default=0)
+            worth = edit.cost + _STRAIN * max(
+                (abs(check.error) / check.tolerance for check in checks if check.part == "rate"), default=0
+            )
             if whole is None or worth < whole[0] - 1e-9:
                 whole = (worth, edit)
         elif len(left) < len(before) and edit.cost < 2:
@@ -88,17 +91,40 @@ def believable(row: Row, world: World) -> bool:
     )  # fmt: skip
 
 
-def sentence(code: str, edit: Edit, reading: Reading, failing: Sequence[Check]) -> str:
-    """The cause with its numbers, under the names that the table prints."""
-    quantity, was, now = edit.quantity, edit.was, edit.now
+def sentence(code: str, edit: Edit, row: Row, reading: Reading, failing: Sequence[Check]) -> str:
+    """The cause with its numbers, as the table prints them and under its names."""
+    quantity, was, now, value = edit.quantity, edit.was, edit.now, edit.value
     if quantity in ("work", "activation_checkpointing") or (quantity == "mfu" and not was):
         check = next((each for each in failing if each.way), failing[0])
-        quantity = check.quantity
         if code != "shape":
-            was, now = edits.number(check.printed), edits.number(check.expected)
-    name = reading.title(quantity)
-    text = edits.SENTENCES[code].format(name=name, was=was, now=now, way=edit.way)
+            quantity, was, now, value = (
+                check.quantity,
+                number(check.printed),
+                number(check.expected),
+                check.expected,
+            )
+    if value is not None and quantity in row.facts:
+        was, now = as_printed(row, quantity, value, was, now)
+    text = SENTENCES[code].format(name=reading.title(quantity), was=was, now=now, way=edit.way)
     return text.replace(" ()", "")
+
+
+def as_printed(row: Row, quantity: str, value: float, was: str, now: str) -> tuple[str, str]:
+    """A cell's text, and another value written in the cell's unit."""
+    fact = row.facts[quantity]
+    if not 0 <= fact.column < len(row.texts) or not fact.step:
+        return was, now
+    cell = cells.read(row.texts[fact.column])
+    scale = cell.value / fact.value if cell.printed else 0.0
+    if not scale:
+        return was, now
+    scale = (
+        min((10.0**power for power in range(-12, 13)), key=lambda each: abs(math.log(each / scale)))
+        if scale > 0.9
+        else scale
+    )
+    scale = scale if abs(scale * fact.value / cell.value - 1) < 0.6 else cell.value / fact.value
+    return number(cell.value) + cell.unit.strip("x"), number(value * scale) + cell.unit.strip("x")
 
 
 def with_reading(reading: Reading, column: int, factor: float) -> Reading:

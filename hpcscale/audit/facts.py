@@ -60,7 +60,9 @@ class Row:
     @cached_property
     def label(self) -> tuple[str, tuple[tuple[str, int], ...]]:
         """(what the row calls its model, the sizes of it that the row prints)."""
-        sizes = {name: int(self.facts[name].value) for name in SHAPE if name in self.facts and self.facts[name].value < 1e7}
+        sizes = {
+            name: int(self.facts[name].value) for name in SHAPE if name in self.facts and self.facts[name].value < 1e7
+        }
         label, count = self.words.get("model", ""), self.facts.get("parameters")
         if not label and count is not None and count.column != STATED:
             label = f"{count.value / 1e9:.3g}B" if count.value >= 0.95e9 else f"{count.value / 1e6:.3g}M"
@@ -96,7 +98,11 @@ def rows(table: Table, reading: Reading, constants: Mapping[str, float]) -> list
     read = [[cells.read(text) for text in line.cells] for line in table.rows]
     width = max((len(each) for each in read), default=0)
     digits = {index: _digits([row[index] for row in read if index < len(row)]) for index in range(width)}
-    whole = {index for index in range(width) if all(row[index].step >= 1 for row in read if index < len(row) and row[index].printed)}
+    whole = {
+        index
+        for index in range(width)
+        if all(row[index].step >= 1 for row in read if index < len(row) and row[index].printed)
+    }
     shares = {index: _share([row[index] for row in read if index < len(row)]) for index in reading.meanings}
     found = []
     for line, row in zip(table.rows, read, strict=True):
@@ -170,12 +176,16 @@ def readings(table: Table, header: Sequence[str] | None = None) -> list[Reading]
     names = [columns.name(each) for each in (table.header if header is None else header)]
     options: list[tuple[int, tuple[str, ...]]] = []
     for index, each in enumerate(names):
-        meanings = _fitting(each.meanings, [cells.read(row.cells[index]) for row in table.rows if index < len(row.cells)])
+        meanings = _fitting(
+            each.meanings, [cells.read(row.cells[index]) for row in table.rows if index < len(row.cells)]
+        )
         if meanings:
             options.append((index, meanings))
     sure = {meanings[0] for index, meanings in options if len(meanings) == 1}
     found: list[dict[int, str]] = [{}]
-    for index, meanings in sorted(options, key=lambda option: (len(option[1]), -names[option[0]].confidence, option[0])):
+    for index, meanings in sorted(
+        options, key=lambda option: (len(option[1]), -names[option[0]].confidence, option[0])
+    ):
         free = [each for each in meanings if len(meanings) == 1 or each not in sure]
         grown = []
         for taken in found:

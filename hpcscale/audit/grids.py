@@ -167,7 +167,9 @@ def _aligned(lines: Sequence[str], start: int) -> Block | None:
     end = start
     while end < len(lines) and lines[end].strip() and len(lines[end].split()) >= 2:
         end += 1
-    if end < len(lines) and _is_rule(lines[end].replace(" ", "") or " ") and end == start + 1:  # one rule, no blanks in it
+    if (
+        end < len(lines) and _is_rule(lines[end].replace(" ", "") or " ") and end == start + 1
+    ):  # one rule, no blanks in it
         after = end + 1
         while after < len(lines) and lines[after].strip() and len(lines[after].split()) >= 2:
             after += 1

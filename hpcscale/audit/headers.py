@@ -32,11 +32,19 @@ def aligned(table: Table, others: Sequence[tuple[str, ...]] = ()) -> list[Header
         for other in others:  # the same header, with the name that is missing here
             place = next((i for i in range(len(names)) if (*other[:i], *other[i + 1 :]) == names), None)
             if len(other) == cells_of_row and place is not None:
-                return [Header(other, f"{count}: '{other[place]}' is missing, so every later name stands a column too far left")]
+                return [
+                    Header(
+                        other, f"{count}: '{other[place]}' is missing, so every later name stands a column too far left"
+                    )
+                ]
         found = [Header((*names, ""))]
         for place in reversed(range(len(names))):
             silent = place == 0 and _counts_rows(table)
-            text = "" if silent else f"{count}: a name is missing before '{names[place]}', so every later one stands a column too far left"
+            text = (
+                ""
+                if silent
+                else f"{count}: a name is missing before '{names[place]}', so every later one stands a column too far left"
+            )
             found.append(Header((*names[:place], "", *names[place:]), text))
         return found
     if missing == -1 and len(names) > 2:
@@ -84,12 +92,18 @@ def mistyped(table: Table, names: tuple[str, ...]) -> int:
             continue
         numbers = sum(cell.printed for cell in filled) * 2 >= len(filled)
         whole = all(cell.value.is_integer() and cell.value >= 1 for cell in filled if cell.printed)
-        if (not numbers and not set(meanings) & columns.WORDS) or (numbers and meanings[0] in WHOLE and not whole) or (numbers and meanings[0] in ("precision", "activation_checkpointing") and not whole):
+        if (
+            (not numbers and not set(meanings) & columns.WORDS)
+            or (numbers and meanings[0] in WHOLE and not whole)
+            or (numbers and meanings[0] in ("precision", "activation_checkpointing") and not whole)
+        ):
             wrong += 1
     return wrong
 
 
-WHOLE = frozenset({"nodes", "devices", "dp", "tp", "pp", "cp", "micro_batch_size", "accumulation", "layers", "heads", "kv_heads"})
+WHOLE = frozenset(
+    {"nodes", "devices", "dp", "tp", "pp", "cp", "micro_batch_size", "accumulation", "layers", "heads", "kv_heads"}
+)
 
 
 def realigned(line: Line, wanted: int) -> Iterator[tuple[Line, str]]:
@@ -100,7 +114,10 @@ def realigned(line: Line, wanted: int) -> Iterator[tuple[Line, str]]:
             yield replace(line, cells=(*line.cells[:place], "", *line.cells[place:])), f"cell {place + 1} is missing"
     elif have == wanted + 1:
         for place in range(have):
-            yield replace(line, cells=(*line.cells[:place], *line.cells[place + 1 :])), f"cell {place + 1} is one too many"
+            yield (
+                replace(line, cells=(*line.cells[:place], *line.cells[place + 1 :])),
+                f"cell {place + 1} is one too many",
+            )
     elif have == wanted:
         for place in range(have - 1):
             if line.cells[place] != line.cells[place + 1]:

@@ -124,9 +124,14 @@ def html_tables(lines: Sequence[str]) -> list[Block]:
 
 
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
-_FOOTNOTE = re.compile(r"\[\^[^\]]*\]|<sup>.*?</sup>|\\(?:footnotemark|footnote|cite|textsuperscript)\{[^}]*\}|[†‡§¶]|\^\{?[a-z*]\}?$", re.IGNORECASE)
+_FOOTNOTE = re.compile(
+    r"\[\^[^\]]*\]|<sup>.*?</sup>|\\(?:footnotemark|footnote|cite|textsuperscript)\{[^}]*\}|[†‡§¶]|\^\{?[a-z*]\}?$",
+    re.IGNORECASE,
+)
 _TAG = re.compile(r"<[^<>]*>")
-_LATEX = re.compile(r"\\(?:textbf|textit|emph|mathbf|text|underline|textsc|mathrm|multicolumn\{\d+\}\{[^}]*\})\{([^{}]*)\}")
+_LATEX = re.compile(
+    r"\\(?:textbf|textit|emph|mathbf|text|underline|textsc|mathrm|multicolumn\{\d+\}\{[^}]*\})\{([^{}]*)\}"
+)
 _EMPHASIS = re.compile(r"\*\*|__|`|(?<![\w*])\*(?=\S)|(?<=\S)\*(?![\w*])|~~|\$")
 
 

@@ -15,7 +15,9 @@ from hpcscale.audit.world import World, device_name, devices_of, model_of, seque
 DIP = 0.10  # below both neighbours; published repeats of one layout differ by 5.6 % in the median
 EDGE = 0.065  # fewer devices, the same micro batch, and yet slower than the next row
 SHORTER = 0.12  # a shorter sequence, as many tokens a micro batch, and yet slower than the longer one
-_NO_KEY = re.compile(r"mem|loss|power|watt|energy|temp|^(?:num|no|index|idx|row|id)?$|elapsed|hours|speed|rank of", re.IGNORECASE)
+_NO_KEY = re.compile(
+    r"mem|loss|power|watt|energy|temp|^(?:num|no|index|idx|row|id)?$|elapsed|hours|speed|rank of", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Point:
     micro_batch: float
     total_batch: float | None
     kind: tuple[object, ...]
+    layout: tuple[float | None, ...]
 
 
 def _texts(row: Row, reading: Reading, names: Sequence[str]) -> dict[int, str]:
@@ -52,7 +55,7 @@ def _texts(row: Row, reading: Reading, names: Sequence[str]) -> dict[int, str]:
 
 def duplicates(rows: Sequence[Row], reading: Reading, names: Sequence[str]) -> dict[int, Cause]:
     """Rows of one configuration with different measurements; a sweep differs in some column and is none."""
-    groups: dict[tuple[object, ...], list[int]] = {}
+    groups: dict[tuple[tuple[int, str], ...], list[int]] = {}
     for index, row in enumerate(rows):
         if row.measured:
             groups.setdefault(tuple(sorted(_texts(row, reading, names).items())), []).append(index)
@@ -110,11 +113,29 @@ def points(rows: Sequence[Row], worlds: Sequence[World], reading: Reading, names
         model = model_of(row, world)
         text = texts[index]
         layout = tuple(row.value(axis) for axis in ("tp", "pp", "cp"))
-        kind = (model.name if model else row.words.get("model"), base.node, layout, text, row.value("hidden"), row.value("layers"))
+        kind = (
+            model.name if model else row.words.get("model"),
+            base.node,
+            layout,
+            text,
+            row.value("hidden"),
+            row.value("layers"),
+        )
         work = math.log(flops) if flops else None
         length = sequence_of(row, world) or 0.0
         found.append(
-            Point(index, row, base.log, work, devices.value, length, row.value("micro_batch_size") or 0.0, row.value("global_batch_size"), kind)
+            Point(
+                index,
+                row,
+                base.log,
+                work,
+                devices.value,
+                length,
+                row.value("micro_batch_size") or 0.0,
+                row.value("global_batch_size"),
+                kind,
+                layout,
+            )
         )
     return found
 
@@ -143,7 +164,9 @@ def _cause(point: Point, other: Point, where: str) -> Cause:
     if point.sequence != other.sequence and point.work is not None and other.work is not None:
         speed, reference = speed + point.work, reference + other.work
     share = 100 * (1 - math.exp(speed - reference))
-    return Cause("straggler", f"the figures agree, but a device does {share:.0f} % less than in line {other.row.line} {where}")
+    return Cause(
+        "straggler", f"the figures agree, but a device does {share:.0f} % less than in line {other.row.line} {where}"
+    )
 
 
 def _by_devices(group: Sequence[Point]) -> list[tuple[Point, Point]]:
@@ -169,7 +192,10 @@ def _by_devices(group: Sequence[Point]) -> list[tuple[Point, Point]]:
 
 def _breaks(line: Sequence[Point]) -> bool:
     """Whether the last point falls far below the trend. Strong scaling falls faster and faster, weak scaling does not."""
-    steps = [(line[i].speed - line[i + 1].speed) / math.log(line[i + 1].devices / line[i].devices) for i in range(len(line) - 1)]
+    steps = [
+        (line[i].speed - line[i + 1].speed) / math.log(line[i + 1].devices / line[i].devices)
+        for i in range(len(line) - 1)
+    ]
     per_device = {round((point.total_batch or 0) / point.devices, 6) for point in line}
     weak = len(per_device) == 1 and per_device != {0.0}
     drop = line[-2].speed - line[-1].speed
@@ -205,7 +231,7 @@ def repeated(tables: Sequence[tuple[int, Sequence[Point], Sequence[World]]]) -> 
         for point in each:
             row = point.row
             key = (
-                point.kind[0], point.devices, point.sequence, row.value("dp"), *point.kind[2], row.value("micro_batch_size"),
+                point.kind[0], point.devices, point.sequence, row.value("dp"), *point.layout, row.value("micro_batch_size"),
                 row.value("global_batch_size"), device_name(row, worlds[point.index]), row.words.get("precision"),
             )  # fmt: skip
             if row.value("dp") is None or row.value("global_batch_size") is None:
@@ -217,6 +243,14 @@ def repeated(tables: Sequence[tuple[int, Sequence[Point], Sequence[World]]]) -> 
             share = 100 * (math.exp(point.speed - other.speed) - 1)
             if other_number != number and abs(share) > 1:
                 text = "the same layout in table {}, line {}, is {:.1f} % {}"
-                found[number, point.index] = Cause("duplicate", text.format(other_number, other.row.line, abs(share), "slower" if share > 0 else "faster"), remark=True)
-                found[other_number, other.index] = Cause("duplicate", text.format(number, row.line, abs(share), "faster" if share > 0 else "slower"), remark=True)
+                found[number, point.index] = Cause(
+                    "duplicate",
+                    text.format(other_number, other.row.line, abs(share), "slower" if share > 0 else "faster"),
+                    remark=True,
+                )
+                found[other_number, other.index] = Cause(
+                    "duplicate",
+                    text.format(number, row.line, abs(share), "faster" if share > 0 else "slower"),
+                    remark=True,
+                )
     return found

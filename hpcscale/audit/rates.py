@@ -118,7 +118,7 @@ def rate_checks(row: Row, world: World) -> list[Check]:
             digits = each.tolerance + base.tolerance
             tolerance = max(SLACK * digits + FLOOR, world.noise.get(each.quantity, 0.0))
             joins = each.uses_work or base.uses_work
-            found.append(Check("rate", each.quantity, printed, expected, error, tolerance, base.quantity, joins, digits))
+            found.append(
+                Check("rate", each.quantity, printed, expected, error, tolerance, base.quantity, joins, digits)
+            )
     return found
-
-

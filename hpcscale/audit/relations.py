@@ -9,7 +9,7 @@ from dataclasses import replace
 from hpcscale.audit.facts import STATED, Row
 from hpcscale.audit.rates import SLACK, Check, estimates, rate_checks, reference
 from hpcscale.audit.ways import parameter_counts
-from hpcscale.audit.world import World, devices_of, layout_of, model_of, replicas_of, sequence_of
+from hpcscale.audit.world import World, batch_of, devices_of, layout_of, model_of, replicas_of, sequence_of
 
 
 def layout_checks(row: Row, world: World) -> list[Check]:
@@ -38,7 +38,11 @@ def _exact(part: str, quantity: str, printed: float, expected: float, source: st
 def batch_checks(row: Row, world: World) -> list[Check]:
     """GBS = MBS x accumulation x dp; without the accumulation, MBS x dp divides GBS. Tokens of a step = GBS x length."""
     found = []
-    total, micro, accumulation = row.facts.get("global_batch_size"), row.value("micro_batch_size"), row.value("accumulation")
+    total, micro, accumulation = (
+        row.facts.get("global_batch_size"),
+        row.value("micro_batch_size"),
+        row.value("accumulation"),
+    )
     sequence, step = sequence_of(row, world), row.facts.get("tokens_per_step")
     replicas = replicas_of(row, world)
     if total and step and sequence:
@@ -47,7 +51,9 @@ def batch_checks(row: Row, world: World) -> list[Check]:
         expected = exact
         if step.step >= 1e5:  # "4M tokens" may be millions of either kind
             expected = min((exact, exact / 1.024, exact / 1.024**2), key=lambda each: abs(math.log(step.value / each)))
-        found.append(_exact("batch", "tokens_per_step", step.value, expected, "global_batch_size", max(tolerance, 1e-6)))
+        found.append(
+            _exact("batch", "tokens_per_step", step.value, expected, "global_batch_size", max(tolerance, 1e-6))
+        )
         if step.tolerance < 1e-3 and total.column != STATED:
             found[-1] = replace(found[-1], tolerance=1e-6 if step.step <= 1 else found[-1].tolerance)
     if total is None or not micro or total.value < 1:
@@ -79,13 +85,17 @@ def parameter_checks(row: Row, world: World) -> list[Check]:
     if printed is None or printed.column == STATED or model is None or sequence > 2**24:
         return []
     stated = "layers" in row.facts or "layers" in world.context.shape
-    counts = parameter_counts(model, int(sequence))
+    counts = parameter_counts(model, int(sequence))  # pyright: ignore[reportArgumentType]
     # a count that no variant of the model has, be it with or without its embeddings
     expected = min(counts, key=lambda each: abs(math.log(printed.value / each)))
     tolerance = SLACK * printed.tolerance + 3e-3  # vocabularies are padded in many ways, biases are easily forgotten
     if printed.tolerance > 3e-3:
         tolerance = max(tolerance, 0.04 if stated else 0.12)  # a name more than a count: 7B has 6.7
-    return [Check("parameters", "parameters", printed.value, expected, math.log(printed.value / expected), tolerance, "model")]
+    return [
+        Check(
+            "parameters", "parameters", printed.value, expected, math.log(printed.value / expected), tolerance, "model"
+        )
+    ]
 
 
 def shape_checks(row: Row, world: World) -> list[Check]:
@@ -107,7 +117,9 @@ def constant_checks(row: Row, world: World) -> list[Check]:
             expected = constant * value[0]
             error = math.log(printed.value / expected)
             tolerance = SLACK * (printed.tolerance + value[1]) + world.noise.get(quantity, 0.0) + 1e-3
-            found.append(Check("scaling", printed_name(quantity), printed.value, expected, error, tolerance, "throughput"))
+            found.append(
+                Check("scaling", printed_name(quantity), printed.value, expected, error, tolerance, "throughput")
+            )
     return found
 
 
@@ -119,7 +131,8 @@ def _throughput(row: Row, world: World) -> tuple[float, float, float] | None:
     """(units of work per second of the job, tolerance, devices) by the sharpest estimate."""
     count = devices_of(row, world) or row.facts.get("nodes")
     found = estimates(row, world)
-    by_node = {node: [each for each in found if each.node == node] for node in ("Q", "T", "I", "X")}
+    # steps of an unknown batch tell least: only where there is nothing else
+    by_node = {node: [each for each in found if each.node == node] for node in ("Q", "T", "X", "I")}
     group = next((each for each in by_node.values() if each), None)
     if group is None or count is None:
         return None
@@ -159,6 +172,16 @@ def _days(row: Row, world: World) -> tuple[float, float] | None:
     return (1 / found[0], found[1]) if found else None
 
 
+def _same_batch(row: Row, world: World) -> tuple[float, float] | None:
+    """A step's time, where all rows have a batch that no column tells: inverse to the throughput."""
+    return _days(row, world) if batch_of(row, world) is None else None
+
+
+def _growing_batch(row: Row, world: World) -> tuple[float, float] | None:
+    """The same, where the batch grows with the devices."""
+    return _hours(row, world) if batch_of(row, world) is None else None
+
+
 def _step_hours(row: Row, world: World) -> tuple[float, float] | None:
     fact, count = row.facts.get("step_seconds"), devices_of(row, world) or row.facts.get("nodes")
     return (fact.value * count.value, fact.tolerance) if fact and count else None
@@ -168,7 +191,7 @@ def _step_hours(row: Row, world: World) -> tuple[float, float] | None:
 PREDICTIONS: Mapping[str, Callable[[Row, World], tuple[float, float] | None]] = {
     "speedup": _total, "speedup:time": _inverse_time, "efficiency": _each, "efficiency:time": _inverse_time,
     "node_hours": _hours, "node_hours:steps": _step_hours, "device_hours": _hours, "device_hours:steps": _step_hours,
-    "training_days": _days, "training_days:devices": _device_days,
+    "step_seconds:growing": _growing_batch, "step_seconds:same": _same_batch, "training_days": _days, "training_days:devices": _device_days,
 }  # fmt: skip
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
@@ -12,7 +11,9 @@ from hpcscale.audit import rates, relations
 from hpcscale.audit import world as of
 from hpcscale.audit.columns import FLOPS
 from hpcscale.audit.facts import STATED, Row
-from hpcscale.audit.rates import Check, Estimate
+from hpcscale.audit.merit import merit
+from hpcscale.audit.proportions import with_layout
+from hpcscale.audit.rates import Estimate
 from hpcscale.audit.ways import WAYS
 from hpcscale.audit.world import World
 from hpcscale.spec import device
@@ -21,7 +22,12 @@ _LENGTHS = (2048.0, 4096.0, 8192.0, 1024.0, 512.0, 16384.0, 32768.0)
 _NEAR = 0.004  # how far a figure may be from the way that the table is counted by: means of few runs are
 _SAMPLE = 40  # rows that choosing looks at
 # Dense peaks as tools round them, beside the catalogue's: torchtitan 989 and 1300, NVIDIA's datasheet 989.4 and 990.
-_ROUNDED = {989.5: (989.5, 989.4, 989.0, 990.0), 1307.4: (1307.4, 1300.0, 1307.0), 191.5: (191.5, 192.0), 312.0: (312.0,)}
+_ROUNDED = {
+    989.5: (989.5, 989.4, 989.0, 990.0),
+    1307.4: (1307.4, 1300.0, 1307.0),
+    191.5: (191.5, 192.0),
+    312.0: (312.0,),
+}
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,7 @@ class Fit:
 def settle(rows: Sequence[Row], world: World) -> World:
     """The world in which most of ``rows`` agree."""
     sample = _sampled(rows)
-    world = _with_layout(sample, _with_stated(rows, world))
+    world = with_layout(sample, _with_stated(rows, world))
     world = _with_work(sample, world)
     if world.context.divides_by_1024:
         divided = replace(world, aggregate_factor=1.024)
@@ -63,86 +69,6 @@ def _sampled(rows: Sequence[Row]) -> Sequence[Row]:
     return rows[::step] if len(rows) > _SAMPLE else rows
 
 
-def _most(values: Iterable[float], share: float, usual: float | None = 1.0, usual_share: float = 0.4) -> float | None:
-    """The value that most have; ``usual`` already where fewer do."""
-    counted = Counter(round(value, 6) for value in values)
-    total = sum(counted.values())
-    if not total:
-        return None
-    if usual is not None and counted[usual] >= usual_share * total and counted[usual] > 0:
-        return usual
-    value, count = counted.most_common(1)[0]
-    return value if count >= share * total else None
-
-
-def _with_layout(rows: Sequence[Row], world: World) -> World:
-    """Devices of a node, and whether layout and batch multiply out as printed."""
-    world = replace(world, devices_per_node=_per_node(rows, world))
-    ratios, complete = [], True
-    for row in rows:
-        printed = row.facts.get("devices") or row.facts.get("nodes")
-        if printed is None or printed.column == STATED or "dp" not in row.facts or row.facts["dp"].column == STATED:
-            continue
-        ratios.append(printed.value / math.prod(row.value(axis) or 1.0 for axis in ("dp", "tp", "pp", "cp")))
-        complete = complete and {"tp", "pp"} <= set(row.facts)
-    factor = _most(ratios, 0.6)
-    if factor is None and ratios and complete and any("devices" in row.facts for row in rows):
-        factor = 1.0
-    if factor is not None and factor != 1.0 and not _whole(factor) and not _whole(1 / factor):
-        factor = 1.0 if complete else None
-    world = replace(world, layout_factor=factor)
-    return replace(world, batch_factor=_batch_factor(rows, world))
-
-
-def _whole(value: float) -> bool:
-    return value >= 1 and abs(value - round(value)) < 1e-6
-
-
-def _batch_factor(rows: Sequence[Row], world: World) -> float | None:
-    products, divisions = [], []
-    for row in rows:
-        total, micro, accumulation = (row.value(each) for each in ("global_batch_size", "micro_batch_size", "accumulation"))
-        replicas = of.replicas_of(row, world)
-        if not total or not micro or not replicas:
-            continue
-        if accumulation:
-            products.append(total / (micro * accumulation * replicas))
-        divisions.append(_whole(total / (micro * replicas)))
-    if products:
-        factor = _most(products, 0.6)
-        axes = all({"tp", "pp"} <= set(row.facts) or "dp" in row.facts for row in rows)
-        if factor is not None and (factor == 1.0 or (len(products) >= 3 and not axes and factor < 1)):
-            return factor
-        return 1.0 if axes or len(products) < 3 else None
-    return 1.0 if divisions and sum(divisions) * 2 > len(divisions) else None
-
-
-def _per_node(rows: Sequence[Row], world: World) -> float | None:
-    known = world.devices_per_node or world.context.constants.get("devices_per_node")
-    if known or not any("nodes" in row.facts for row in rows):
-        return known
-    if world.context.device == "a64fx":
-        return 1.0
-    bare = replace(world, devices_per_node=None, layout_factor=None)
-    ratios = []
-    for row in rows:
-        nodes = row.value("nodes")
-        by_node = {each.node: each for each in rates.estimates(row, bare)}
-        for whole, one in (("T", "Q"), ("A", "X")):
-            if nodes and "devices" not in row.facts and whole in by_node and one in by_node:
-                ratios.append(math.exp(by_node[whole].log - by_node[one].log) / nodes)
-    rounded = [float(round(each)) for each in ratios if 0.7 < each < 1e4 and abs(each / max(1, round(each)) - 1) < 0.05]
-    if rounded and (found := _most(rounded, 0.5, None)):
-        return found
-    layouts = []
-    for row in rows:
-        if "nodes" in row.facts and "dp" in row.facts and {"tp", "pp"} & set(row.facts):
-            each = math.prod(row.value(axis) or 1.0 for axis in ("dp", "tp", "pp", "cp")) / (row.value("nodes") or 1.0)
-            layouts.append(each)
-    found = _most(layouts, 0.4, 1.0, 0.3)
-    return found if found and _whole(found) else None
-
-
 def _bare(rows: Sequence[Row], world: World) -> list[list[Estimate]]:
     return [rates.estimates(row, world) for row in rows]
 
@@ -159,7 +85,10 @@ def _with_work(rows: Sequence[Row], world: World) -> World:
         for full in (False, True) if silent else (False,):
             for peak in _peaks(rows, world):
                 start = replace(world, sequence_length=length, full=full, peak=peak)
-                bare = {flag: _bare(rows, replace(start, way=WAYS[4] if flag else None, work_factor=0.0)) for flag in (False, True)}
+                bare = {
+                    flag: _bare(rows, replace(start, way=WAYS[4] if flag else None, work_factor=0.0))
+                    for flag in (False, True)
+                }
                 for family in [world.family] if world.model else families or [None]:
                     for order, way in enumerate(WAYS):
                         tried = replace(start, way=way, family=family)
@@ -191,10 +120,13 @@ def _peaks(rows: Sequence[Row], world: World) -> list[float | None]:
     if not known:
         return [None]
     single = len({of.peaks_of(row, world) for row in rows}) == 1
-    return [None] + ([each for peak in sorted(known) for each in _ROUNDED.get(peak, (peak,))] if single else [])
+    rounded = [each for peak in sorted(known) for each in _ROUNDED.get(peak, (peak,))]
+    return [None, *rounded] if single else [None]
 
 
-def _fitted_peak(rows: Sequence[Row], world: World, bare: Sequence[Sequence[Estimate]], order: int) -> tuple[World, Fit]:
+def _fitted_peak(
+    rows: Sequence[Row], world: World, bare: Sequence[Sequence[Estimate]], order: int
+) -> tuple[World, Fit]:
     """The fit of one way; where no device is known, also the peak that most MFU figures then imply."""
     if world.peak is None and all(of.peak_of(row, world) is None for row in rows):
         implied = []
@@ -202,14 +134,18 @@ def _fitted_peak(rows: Sequence[Row], world: World, bare: Sequence[Sequence[Esti
             others = [each for each in found if each.quantity not in _WORK]
             flops = of.work_of(row, world)
             share = row.value("mfu")
-            power = next((each.log for each in found if each.quantity == "tflops_per_device" and each.node == "X"), None)
+            power = next(
+                (each.log for each in found if each.quantity == "tflops_per_device" and each.node == "X"), None
+            )
             if share and power is not None:
                 implied.append(math.exp(power) / share / 1e12)
             elif share and flops and others and (base := rates.reference(others)).node == "Q":
                 implied.append(math.exp(base.log) * flops / share / 1e12)
         if len(implied) >= 2:
             world = replace(world, peak=_named_peak(median(implied)))
-            bare = _bare(rows, replace(world, way=WAYS[4] if world.way and world.way.hardware else None, work_factor=0.0))
+            bare = _bare(
+                rows, replace(world, way=WAYS[4] if world.way and world.way.hardware else None, work_factor=0.0)
+            )
     return world, _fit(rows, world, bare, order)
 
 
@@ -241,7 +177,7 @@ def _fit(rows: Sequence[Row], world: World, bare: Sequence[Sequence[Estimate]], 
                 errors.append(error)
     close = [error for error in errors if error < 0.02]
     preferred = world.way is not None and world.way.name in world.preferred
-    return Fit(near, exact, round(median(close), 5) if close else 9.0, order, preferred)
+    return Fit(near, exact, round(median(close), 4) if close else 9.0, order, preferred)
 
 
 def _with_fitted_work(rows: Sequence[Row], world: World) -> World:
@@ -316,38 +252,3 @@ def _with_noise(rows: Sequence[Row], world: World) -> World:
         usual = max(5 * median(each), 2 * sorted(each)[3 * len(each) // 4])
         noise[quantity] = min(0.01, usual) if len(each) >= 4 else 0.006
     return replace(world, noise=noise)
-
-
-def failing(rows: Sequence[Row], world: World) -> list[list[Check]]:
-    """Per row, the relations that do not hold."""
-    return [[check for check in relations.checks(row, world) if not check.holds] for row in rows]
-
-
-def merit(rows: Sequence[Row], world: World) -> float:
-    """How much of a table holds together: relations that hold, less those that do not. Fitted work proves little."""
-    total = 0.0
-    for row in rows:
-        for check in relations.checks(row, world):
-            weight = 0.3 if check.way and world.way is None else 1.0
-            total += weight if check.holds else -0.5 * weight
-    return total
-
-
-def cut_columns(rows: Sequence[Row], world: World) -> frozenset[str]:
-    """Columns whose figures are cut off after the last printed digit: most lie below what follows, none above it."""
-    shares: dict[str, list[float]] = {}
-    for row in rows:
-        for check in relations.checks(row, world):
-            fact = row.facts.get(check.quantity)
-            if check.part != "rate" or fact is None or not fact.step or abs(check.error) > 1:
-                continue
-            others = (check.digits - fact.tolerance) * fact.value
-            if others < 0.3 * fact.step:
-                shares.setdefault(check.quantity, []).append((check.expected - fact.value) / fact.step)
-    found = set()
-    for quantity, each in shares.items():
-        inside = sum(-0.1 <= share <= 1.1 for share in each)
-        beyond = sum(share > 0.55 for share in each)
-        if len(each) >= 4 and inside >= 0.9 * len(each) and beyond >= max(2, 0.15 * len(each)):
-            found.add(quantity)
-    return frozenset(found)

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
-from hpcscale.audit import edits, facts, headers, rates, settle, zoo
+from hpcscale.audit import edits, facts, headers, merit, rates, settle, zoo
 from hpcscale.audit import world as of
 from hpcscale.audit.columns import FLOPS, MEASURED
+from hpcscale.audit.edit import number
 from hpcscale.audit.explain import Cause, believable, with_reading
 from hpcscale.audit.facts import Reading, Row
 from hpcscale.audit.headers import Header
@@ -37,7 +38,7 @@ class Wide:
         fact = row.facts.get(self.quantity)
         if fact is None or self.factor == 1.0:
             return self.cause
-        was, now = edits.number(fact.value / self.factor), edits.number(fact.value)
+        was, now = number(fact.value / self.factor), number(fact.value)
         return Cause(self.cause.code, f"{self.name} is {was}; {now} would follow, and so in the whole column")
 
 
@@ -73,7 +74,7 @@ def understand(table: Table, start: World, others: Sequence[tuple[str, ...]] = (
         causes = [Wide(Cause("columns", best.header.sentence)), *causes]
     rows = facts.rows(table, best.reading, start.context.constants)
     world = settle.settle(rows, _lasting(start, best.world))
-    cut = settle.cut_columns(rows, world)
+    cut = merit.cut_columns(rows, world)
     reading = replace(best.reading, cut=cut)
     if cut:
         rows = facts.rows(table, reading, start.context.constants)
@@ -104,10 +105,10 @@ def _thinned(table: Table) -> tuple[Line, ...]:
 def _try(table: Table, start: World, header: Header, reading: Reading, alternative: int = 0) -> _Trial:
     rows = facts.rows(table, reading, start.context.constants)
     world = settle.settle(rows, start)
-    cut = settle.cut_columns(rows, world)
+    cut = merit.cut_columns(rows, world)
     if cut:
         rows = facts.rows(table, replace(reading, cut=cut), start.context.constants)
-    return _Trial(header, reading, rows, world, settle.merit(rows, world) - _ALTERNATIVE * alternative * len(rows))
+    return _Trial(header, reading, rows, world, merit.merit(rows, world) - _ALTERNATIVE * alternative * len(rows))
 
 
 def _best(table: Table, start: World, header: Header) -> _Trial:
@@ -122,7 +123,7 @@ def _best(table: Table, start: World, header: Header) -> _Trial:
 
 def _good(trial: _Trial) -> bool:
     """Whether at most a few rows fail and the figures of work follow from a way that is known."""
-    fails = sum(bool(each) for each in settle.failing(trial.rows, trial.world))
+    fails = sum(bool(each) for each in merit.failing(trial.rows, trial.world))
     return fails * 2 < max(1, len(trial.rows)) and not _unexplained(trial)
 
 
@@ -158,15 +159,15 @@ def _mended(table: Table, start: World, best: _Trial) -> tuple[_Trial, list[Wide
 
 
 def _better(trial: _Trial, before: _Trial) -> bool:
-    fails = sum(bool(each) for each in settle.failing(trial.rows, trial.world))
-    was = sum(bool(each) for each in settle.failing(before.rows, before.world))
+    fails = sum(bool(each) for each in merit.failing(trial.rows, trial.world))
+    was = sum(bool(each) for each in merit.failing(before.rows, before.world))
     return fails <= was and (fails < was or trial.world.way is not None)
 
 
 def _column_factors(best: _Trial) -> list[tuple[str, str, float, float]]:
     """(quantity, code, factor, cost) of the factors whose size is that of an error that most rows have."""
     errors: dict[str, list[float]] = {}
-    for each in settle.failing(best.rows, best.world):
+    for each in merit.failing(best.rows, best.world):
         for check in each:
             errors.setdefault(check.quantity, []).append(abs(check.error))
             if check.part in ("rate", "scaling"):
@@ -174,13 +175,26 @@ def _column_factors(best: _Trial) -> list[tuple[str, str, float, float]]:
     sizes = {quantity: median(each) for quantity, each in errors.items()}
     off = _work_off(best)
     if off is not None:
-        for quantity in (*FLOPS, "step_seconds", "tokens_per_second", "tokens_per_second_per_device", "samples_per_second"):
+        for quantity in (
+            *FLOPS,
+            "step_seconds",
+            "tokens_per_second",
+            "tokens_per_second_per_device",
+            "samples_per_second",
+        ):
             sizes[quantity] = off
     found = []
     for quantity in dict.fromkeys(("step_seconds", *sizes)):
-        if quantity not in sizes or best.reading.column(quantity) is None or quantity not in (*MEASURED, "parameters", "tokens_per_step"):
+        if (
+            quantity not in sizes
+            or best.reading.column(quantity) is None
+            or quantity not in (*MEASURED, "parameters", "tokens_per_step")
+        ):
             continue
-        named = [("unit", factor, 0.1 * place) for place, factor in enumerate(edits.UNITS.get(quantity, (1e-3, 1e3, 1e-6, 1e6)))]
+        named = [
+            ("unit", factor, 0.1 * place)
+            for place, factor in enumerate(edits.UNITS.get(quantity, (1e-3, 1e3, 1e-6, 1e6)))
+        ]
         if quantity in ("mfu", "hfu"):
             factors = {factor for row in best.rows[:1] for factor in edits.peak_factors(row, best.world)}
             known = any(of.peaks_of(row, best.world) for row in best.rows)
@@ -225,12 +239,10 @@ def _column_cause(code: str, reading: Reading, quantity: str, factor: float) -> 
 
 def _other_models(table: Table, start: World, best: _Trial) -> list[tuple[float, _Trial, Wide]]:
     """The stated model does not give the figures: another of its family may, to the printed digits."""
-    if not _unexplained(best) or (start.model is not None and len({of.model_of(row, best.world) for row in best.rows}) > 1):
+    stated = {model.name: model for row in best.rows if (model := of.model_of(row, best.world))}
+    if not _unexplained(best) or len(stated) != 1:
         return []
-    stated = {model for row in best.rows if (model := of.model_of(row, best.world))}
-    if len(stated) != 1:
-        return []
-    model = next(iter(stated))
+    model = next(iter(stated.values()))
     found = []
     for name, other in zoo.models().items():
         if name == model.name or zoo.family_of(name)[:5] != zoo.family_of(model.name)[:5]:
@@ -246,7 +258,7 @@ def _turned(table: Table, start: World, best: _Trial, causes: list[Wide]) -> tup
     """Names that changed places, where most rows fail or names stand over cells that cannot be theirs."""
     names = best.header.names
     wrong = headers.mistyped(table, names)
-    fails = sum(bool(each) for each in settle.failing(best.rows, best.world))
+    fails = sum(bool(each) for each in merit.failing(best.rows, best.world))
     if (not wrong and fails * 2 < max(2, len(best.rows))) or len(names) < 3:
         return best, causes
     found = []
@@ -256,8 +268,10 @@ def _turned(table: Table, start: World, best: _Trial, causes: list[Wide]) -> tup
             continue
         trial = _best(table, start, header)
         gain = trial.merit - best.merit
-        broken = sum(bool(each) for each in settle.failing(trial.rows, trial.world))
-        if (gain >= max(1.5, 0.75 * len(best.rows)) and broken <= fails) or (left < wrong and gain >= 0 and broken <= fails):
+        broken = sum(bool(each) for each in merit.failing(trial.rows, trial.world))
+        if (gain >= max(1.5, 0.75 * len(best.rows)) and broken <= fails) or (
+            left < wrong and gain >= 0 and broken <= fails
+        ):
             found.append((trial.merit + 2 * (wrong - left), trial))
     if not found:
         return best, causes
@@ -266,4 +280,3 @@ def _turned(table: Table, start: World, best: _Trial, causes: list[Wide]) -> tup
         return best, causes
     turned, more = _mended(table, start, turned)
     return turned, more
-

@@ -54,6 +54,7 @@ _EXTRA: dict[str, Callable[[float, float, float], float]] = {
 }
 
 
+# Models are frozen, so they can be keys of a cache; a type checker does not see that of pydantic's, hence the ignores.
 @lru_cache(maxsize=65536)
 def work(way: Way, model: Model, sequence_length: int, tp: int = 1, full: bool = False) -> float:
     """FLOPs per token of one training step; ``full``: with full activation checkpointing, for hardware conventions."""

@@ -57,7 +57,7 @@ def _meant(label: str, shape: Sizes, stated: Sizes, hints: tuple[str, ...]) -> d
         return shaped
     if shaped and not zoo.families_in(label):
         named = zoo.size_in(label)
-        sizes = [parameter_counts(model, 2048)[0] for model in shaped.values()]
+        sizes = [parameter_counts(model, 2048)[0] for model in shaped.values()]  # pyright: ignore[reportArgumentType]
         if named is None or any(abs(size / named - 1) < 0.2 for size in sizes):
             return shaped
     return zoo.candidates(label, hints)
@@ -184,7 +184,7 @@ def work_of(row: Row, world: World) -> float | None:
         return each * row.facts["parameters"].value * world.work_factor
     if model is None or not sequence or sequence > 2**24:
         return None
-    found = work(world.way, model, int(sequence), min(int(row.value("tp") or 1) or 1, 4096), full_of(row, world))
+    found = work(world.way, model, int(sequence), min(int(row.value("tp") or 1) or 1, 4096), full_of(row, world))  # pyright: ignore[reportArgumentType]
     return found * world.work_factor
 
 
@@ -196,5 +196,3 @@ def hardware_of(row: Row, world: World) -> float | None:
     if mode == "selective":
         return None
     return 4 / 3 if (world.full if mode is None else mode == "full") else 1.0
-
-

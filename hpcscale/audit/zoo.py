@@ -128,7 +128,9 @@ def shaped(shape: Mapping[str, int], hints: str = "") -> dict[str, Model]:
         if all(getattr(model, key) == value for key, value in shape.items() if key != "vocab"):
             found.setdefault(family_of(name), model)
     kept = {family: model for family, model in found.items() if family in asked} or found
-    llama = any("llama" in each or each == "mistral" for each in asked) or bool(re.search(r"swiglu|rmsnorm", hints, re.IGNORECASE))
+    llama = any("llama" in each or each == "mistral" for each in asked) or bool(
+        re.search(r"swiglu|rmsnorm", hints, re.IGNORECASE)
+    )
     for family in ("llama", "gpt") if llama else ("gpt",):
         own = _built(family, tuple(sorted(shape.items())))
         if own is not None:

@@ -23,7 +23,9 @@ _MOST_BYTES = 20_000_000
 @click.command()
 @click.argument("path", metavar="TABLE")
 @click.option("--model", "model_name", metavar="NAME", help="The model of every row, whatever the table calls it.")
-@click.option("--machine", "machine_name", metavar="NAME", help="The machine of every row: its device and devices per node.")
+@click.option(
+    "--machine", "machine_name", metavar="NAME", help="The machine of every row: its device and devices per node."
+)
 @options.json_option
 def command(path: str, model_name: str | None, machine_name: str | None, as_json: bool) -> None:
     """Recompute a published scaling table from itself: does each row add up, and if not, why.
@@ -108,7 +110,10 @@ def _row_document(row: RowVerdict) -> dict[str, Any]:
 def _print(table: TableVerdict) -> None:
     title = f" ({table.title})" if table.title else ""
     models = ", ".join(table.models[:6]) + (", ..." if len(table.models) > 6 else "")
-    about = [f"models: {models}" if models else "no model known", f"FLOPs as {table.convention}" if table.convention else ""]
+    about = [
+        f"models: {models}" if models else "no model known",
+        f"FLOPs as {table.convention}" if table.convention else "",
+    ]
     click.echo(f"Table {table.number}, line {table.line}{title}: {'; '.join(each for each in about if each)}")
     for cause in table.causes:
         click.echo(f"  {cause.code}: {cause.sentence}")
@@ -127,7 +132,10 @@ def _line(row: RowVerdict, whole: set[str]) -> str:
     causes = [cause.code if cause.sentence in whole else f"{cause.code}: {cause.sentence}" for cause in row.causes]
     if row.verdict == "inconsistent" and not causes:
         failing = [check for check in row.checks if not check.holds]
-        causes = [f"{check.quantity} is {check.printed:.6g}, {check.expected:.6g} follows from {check.source}" for check in failing]
+        causes = [
+            f"{check.quantity} is {check.printed:.6g}, {check.expected:.6g} follows from {check.source}"
+            for check in failing
+        ]
         causes.append("no single change explains it")
     notes = [f"note: {remark}" for remark in row.remarks]
     return "; ".join([" ".join(parts), *causes, *notes])
@@ -135,7 +143,11 @@ def _line(row: RowVerdict, whole: set[str]) -> str:
 
 def _summary(tables: list[TableVerdict]) -> str:
     rows = [row.verdict for table in tables for row in table.rows]
-    counts = [f"{rows.count(verdict)} {verdict}" for verdict in ("reproduces", "inconsistent", "unverifiable") if verdict in rows]
+    counts = [
+        f"{rows.count(verdict)} {verdict}"
+        for verdict in ("reproduces", "inconsistent", "unverifiable")
+        if verdict in rows
+    ]
     count = f"{len(tables)} table{'s' if len(tables) != 1 else ''}, {len(rows)} row{'s' if len(rows) != 1 else ''}"
     words = ", ".join(counts).replace("reproduces", "reproduce")
     return f"{count}: {words}"

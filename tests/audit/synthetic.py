@@ -6,6 +6,7 @@ many digits). An error changes quantities or printed text and says which rows it
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -77,7 +78,9 @@ HARDWARE = (
 )  # fmt: skip
 
 
-def rows_of(style: Style, model: str, conv: str, device: str, sequence: int, seed: int, counts: Sequence[int]) -> tuple[Row, ...]:
+def rows_of(
+    style: Style, model: str, conv: str, device: str, sequence: int, seed: int, counts: Sequence[int]
+) -> tuple[Row, ...]:
     """Consistent rows: an efficiency that falls slowly with the number of devices, and all that follows from it."""
     dice = random.Random(seed)
     shape = named(model)
@@ -256,7 +259,9 @@ def embedding(case: Case, index: int, dice: random.Random) -> Case | None:
 
 
 def causal(case: Case, index: int, dice: random.Random) -> Case | None:
-    other = {"palm-full": "megatron-causal", "nanotron": "megatron-causal", "megatron-causal": "nanochat"}.get(case.conv)
+    other = {"palm-full": "megatron-causal", "nanotron": "megatron-causal", "megatron-causal": "nanochat"}.get(
+        case.conv
+    )
     return _other_way(case, index, other) if other else None
 
 
@@ -294,8 +299,12 @@ def columns(case: Case, index: int, dice: random.Random) -> Case | None:
 
 def columns_swapped(case: Case, index: int, dice: random.Random) -> Case | None:
     names = [column.name for column in case.style.columns]
-    measured = [i for i, column in enumerate(case.style.columns) if column.quantity in ("seconds", "tflops", "mfu", "each", "total")]
-    pairs = [(a, b) for a, b in zip(measured, measured[1:], strict=False) if b == a + 1]
+    measured = [
+        i
+        for i, column in enumerate(case.style.columns)
+        if column.quantity in ("seconds", "tflops", "mfu", "each", "total")
+    ]
+    pairs = [(a, b) for a, b in itertools.pairwise(measured) if b == a + 1]
     if not pairs:
         return None
     a, b = pairs[0]

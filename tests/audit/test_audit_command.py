@@ -30,7 +30,9 @@ def test_an_inconsistent_row_ends_with_1_and_a_sentence_with_the_numbers(cli: Cl
 def test_json_has_a_verdict_and_causes_for_each_row(cli: Cli) -> None:
     done = cli("audit", DOCUMENTS / "nanotron_nemo.md", "--json")
     rows = json.loads(done.stdout)["rows"]
-    assert [(row["table"], row["verdict"]) for row in rows] == [(1, "reproduces")] * 5 + [(2, "inconsistent")] * 2 + [(3, "inconsistent")]
+    assert [(row["table"], row["verdict"]) for row in rows] == [(1, "reproduces")] * 5 + [(2, "inconsistent")] * 2 + [
+        (3, "inconsistent")
+    ]
     assert rows[-1]["causes"] == ["batch"]
     assert rows[0]["convention"] == "nanotron"
 

@@ -56,7 +56,11 @@ def test_fugakus_second_table_prints_milliseconds_under_seconds() -> None:
 
 def test_fugakus_four_wrong_data_parallel_sizes_are_found_with_the_right_ones() -> None:
     second = tables("megatron_30b_fugaku")[1]
-    found = {cells("megatron_30b_fugaku", row)[0]: sentences([row], "layout") for row in second.rows if "layout" in codes(row)}
+    found = {
+        cells("megatron_30b_fugaku", row)[0]: sentences([row], "layout")
+        for row in second.rows
+        if "layout" in codes(row)
+    }
     assert {nodes: text.partition(" would")[0] for nodes, text in found.items()} == {
         "1152": "DP is 8; 6", "1536": "DP is 16; 8", "3072": "DP is 32; 16", "6144": "DP is 64; 32",
     }  # fmt: skip
@@ -64,7 +68,13 @@ def test_fugakus_four_wrong_data_parallel_sizes_are_found_with_the_right_ones() 
 
 def test_fugakus_first_table_reproduces_as_equation_3_with_the_oom_row_unverifiable() -> None:
     first = tables("megatron_30b_fugaku")[0]
-    assert [row.verdict for row in first.rows] == ["reproduces", "reproduces", "reproduces", "unverifiable", "reproduces"]
+    assert [row.verdict for row in first.rows] == [
+        "reproduces",
+        "reproduces",
+        "reproduces",
+        "unverifiable",
+        "reproduces",
+    ]
     assert {row.convention for row in first.rows if row.verdict == "reproduces"} == {"eq3-hardware"}
     assert all((row.error or 0) <= 0.0070 for row in first.rows)
 
@@ -108,8 +118,18 @@ def test_mpt_is_counted_with_every_embedding_under_the_peak_of_its_precision() -
 
 
 def test_mpts_four_stragglers_are_found_and_no_other() -> None:
-    found = [(index, *cells("mpt_llm_foundry", row)[:3]) for index, table in enumerate(tables("mpt_llm_foundry"), 1) for row in table.rows if "straggler" in codes(row)]
-    assert found == [(1, "760m", "2048", "8"), (3, "760m", "1024", "8"), (3, "760m", "512", "8"), (4, "1b", "2048", "32")]
+    found = [
+        (index, *cells("mpt_llm_foundry", row)[:3])
+        for index, table in enumerate(tables("mpt_llm_foundry"), 1)
+        for row in table.rows
+        if "straggler" in codes(row)
+    ]
+    assert found == [
+        (1, "760m", "2048", "8"),
+        (3, "760m", "1024", "8"),
+        (3, "760m", "512", "8"),
+        (4, "1b", "2048", "32"),
+    ]
 
 
 def test_mpts_sweep_over_micro_batches_is_no_duplicate_and_cut_off_figures_are_no_rounding_error() -> None:

@@ -37,8 +37,13 @@ def test_columns_of_blanks_with_a_rule_and_a_missing_cell() -> None:
 
 
 def test_a_latex_table_and_values_parted_by_commas_inside_a_text() -> None:
-    found = tables.read("a & b & c \\\\ \\hline\n1 & 2 & 3 \\\\\n\nSome words, and more of them.\n\nnodes,dp,tok/s\n1,2,100\n2,4,200\n")
-    assert [[row.cells for row in table.rows] for table in found] == [[("1", "2", "3")], [("1", "2", "100"), ("2", "4", "200")]]
+    found = tables.read(
+        "a & b & c \\\\ \\hline\n1 & 2 & 3 \\\\\n\nSome words, and more of them.\n\nnodes,dp,tok/s\n1,2,100\n2,4,200\n"
+    )
+    assert [[row.cells for row in table.rows] for table in found] == [
+        [("1", "2", "3")],
+        [("1", "2", "100"), ("2", "4", "200")],
+    ]
 
 
 def test_two_tables_count_from_one() -> None:
@@ -60,7 +65,9 @@ def test_a_cell_is_a_number_with_its_digits_and_unit(text: str, value: float, st
     assert (cell.value, cell.step) == (pytest.approx(value), pytest.approx(step))
 
 
-@pytest.mark.parametrize(("text", "state"), [("OOM", "oom"), ("-", "missing"), ("n/a", "missing"), ("", "missing"), ("selective", "text")])
+@pytest.mark.parametrize(
+    ("text", "state"), [("OOM", "oom"), ("-", "missing"), ("n/a", "missing"), ("", "missing"), ("selective", "text")]
+)
 def test_a_cell_without_a_number_says_what_it_is(text: str, state: str) -> None:
     assert cells.read(text).state == state
 

@@ -40,7 +40,9 @@ def judged(drawn: Case) -> list[RowVerdict]:
 def test_a_consistent_table_reproduces_throughout(style: int, model: int) -> None:
     drawn = case(style, model)
     found = judged(drawn)
-    assert [(row.verdict, [cause.sentence for cause in row.causes]) for row in found] == [("reproduces", [])] * len(drawn.rows)
+    assert [(row.verdict, [cause.sentence for cause in row.causes]) for row in found] == [("reproduces", [])] * len(
+        drawn.rows
+    )
     assert [row.line for row in found] == [synthetic.first_line(drawn) + index for index in range(len(found))]
 
 
