@@ -37,6 +37,9 @@ def candidates(row: Row, world: World, failing: Sequence[Check], peers: Sequence
     if parts & {"layout", "batch", "rate", "stated"}:
         yield from layouts(row, world, failing, peers)
         yield from batches(row, world, failing, peers)
+    for check in failing:  # more than the peak: another peak, were it even the catalogue's next
+        for factor in (2.0, 0.5, 0.25) if check.part == "limit" else ():
+            yield scaled("peak", 0.9, row, world, check.quantity, factor)
     if parts & {"rate", "scaling", "parameters"}:
         errors = [abs(check.error) for check in failing]
         yield from _factors(row, world, involved, errors)

@@ -51,7 +51,7 @@ def _best(row: Row, world: World, failing: Sequence[Check], peers: Sequence[Row]
         if whole is not None and edit.cost > whole[0]:
             break
         checks = relations.checks(edit.row, edit.world)
-        if len(checks) < checked:
+        if len(checks) < checked - sum(check.part == "limit" for check in failing):
             continue  # what is no longer compared is not mended
         left = [check for check in checks if not _mended(check)]
         if not left:

@@ -44,7 +44,8 @@ def _texts(row: Row, reading: Reading, names: Sequence[str]) -> dict[int, str]:
         if quantity in columns.MEASURED or quantity == "peak_tflops":
             continue
         title = columns.normal(names[index]) if index < len(names) else ""
-        if quantity is None and (not title or _NO_KEY.search(title)):
+        label = not title and not text.replace(".", "").isdigit()  # a nameless first column may say what a row is
+        if quantity is None and not label and _NO_KEY.search(title):
             continue
         # an estimate that is nearly named: "tflops recomputed"
         if quantity is None and columns.name(title).meanings and columns.name(title).meanings[0] in columns.MEASURED:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from hpcscale.audit.facts import STATED, Row
 from hpcscale.audit.rates import SLACK, Check, estimates, rate_checks, reference
 from hpcscale.audit.ways import parameter_counts
-from hpcscale.audit.world import World, batch_of, devices_of, layout_of, model_of, replicas_of, sequence_of
+from hpcscale.audit.world import World, batch_of, devices_of, group_of, layout_of, model_of, replicas_of, sequence_of
 
 
 def layout_checks(row: Row, world: World) -> list[Check]:
@@ -107,11 +107,22 @@ def shape_checks(row: Row, world: World) -> list[Check]:
     return [_exact("shape", "hidden", hidden.value, expected, "heads")]
 
 
-def constant_checks(row: Row, world: World) -> list[Check]:
-    """Speedup, efficiency, hours: what follows from throughput up to a constant that most rows share."""
+def limit_checks(row: Row) -> list[Check]:
+    """No device does more than its peak."""
     found = []
+    for quantity in ("mfu", "hfu"):
+        fact = row.facts.get(quantity)
+        if fact and fact.value > 1.0 + fact.tolerance and fact.column != STATED:
+            found.append(Check("limit", quantity, fact.value, 1.0, math.log(fact.value), 1e-6, "peak"))
+    return found
+
+
+def constant_checks(row: Row, world: World) -> list[Check]:
+    """Speedup, efficiency, hours: what follows from throughput up to a constant that most rows of a model share."""
+    found = []
+    group = group_of(row, world) if world.constants else ()
     for quantity, prediction in PREDICTIONS.items():
-        constant, printed = world.constants.get(quantity), row.facts.get(quantity.partition(":")[0])
+        constant, printed = world.constants.get((quantity, group)), row.facts.get(quantity.partition(":")[0])
         value = prediction(row, world) if constant and printed else None
         if constant and printed and value:
             expected = constant * value[0]
@@ -199,5 +210,6 @@ def checks(row: Row, world: World) -> list[Check]:
     """Every relation that this row's facts allow."""
     return [
         *layout_checks(row, world), *batch_checks(row, world), *stated_checks(row, world), *rate_checks(row, world),
+        *limit_checks(row),
         *shape_checks(row, world), *parameter_checks(row, world), *constant_checks(row, world),
     ]  # fmt: skip

@@ -31,7 +31,9 @@ class World:
     layout_factor: float | None = None  # devices over dp tp pp cp in most rows
     batch_factor: float | None = None  # global batch over micro batch, accumulation and dp in most rows
     stated_batch: float | None = None  # where the text gives one global batch and the table another
-    constants: Mapping[str, float] = field(default_factory=dict)  # of relations that hold up to a constant
+    constants: Mapping[tuple[str, tuple[object, ...]], float] = field(
+        default_factory=dict
+    )  # of relations that hold up to a constant
     fitted: Mapping[tuple[object, ...], float] = field(default_factory=dict)  # FLOPs per token where no way fits
     noise: Mapping[str, float] = field(default_factory=dict)
     aggregate_factor: float = 1.0  # 1.024 where the text divides TFLOPs by 1024 for PFLOPs
