@@ -14,6 +14,11 @@ from hpcscale.audit.tables import Table
 
 _LAYOUT = re.compile(r"\b(dp|ddp|fsdp|tp|mp|pp|cp)\s*[=:]?\s*(\d+)|(\d+)\s*(dp|tp|mp|pp|cp)\b", re.IGNORECASE)
 _NOTE = re.compile(r"[^\W\d_]{3,}")  # a word behind a number: "(1 iteration only)"
+# Counts that configure a run: 8 devices are not 8.4 that were rounded.
+EXACT = frozenset({
+    "nodes", "devices", "devices_per_node", "dp", "tp", "pp", "cp", "micro_batch_size", "accumulation", "global_batch_size",
+    "sequence_length", "layers", "hidden", "heads", "kv_heads", "ffn", "vocab",
+})  # fmt: skip
 _AXES = {"ddp": "dp", "fsdp": "dp", "mp": "tp"}
 STATED = -1
 
@@ -126,6 +131,8 @@ def rows(table: Table, reading: Reading, constants: Mapping[str, float]) -> list
                     factor = 0.01
                 factor *= reading.factors.get(index, 1.0)
                 facts[quantity] = _fact(cell, digits[index], factor, index, quantity in reading.cut)
+                if quantity in EXACT and cell.step * factor <= 1:
+                    facts[quantity] = replace(facts[quantity], tolerance=0.0)
                 if reading.cut and quantity not in reading.cut and index in whole and quantity in columns.MEASURED:
                     # the others are recomputed from it, so nothing says whether it is cut off as they are
                     facts[quantity] = replace(facts[quantity], tolerance=2 * facts[quantity].tolerance)

@@ -258,6 +258,6 @@ def _with_noise(rows: Sequence[Row], world: World) -> World:
                 errors.setdefault(check.quantity, []).append(abs(check.error))
     noise = {}
     for quantity, each in errors.items():
-        usual = max(5 * median(each), 2 * sorted(each)[3 * len(each) // 4])
+        usual = max(5 * median(each), 2 * sorted(each)[3 * (len(each) - 1) // 4])
         noise[quantity] = min(0.01, usual) if len(each) >= 4 else 0.006
     return replace(world, noise=noise)
