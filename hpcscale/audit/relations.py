@@ -122,7 +122,10 @@ def constant_checks(row: Row, world: World) -> list[Check]:
     found = []
     group = group_of(row, world) if world.constants else ()
     for quantity, prediction in PREDICTIONS.items():
-        constant, printed = world.constants.get((quantity, group)), row.facts.get(quantity.partition(":")[0])
+        constant, printed = (
+            world.constants.get((quantity, () if quantity.startswith("training_days") else group)),
+            row.facts.get(quantity.partition(":")[0]),
+        )
         value = prediction(row, world) if constant and printed else None
         if constant and printed and value:
             expected = constant * value[0]

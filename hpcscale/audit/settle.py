@@ -221,9 +221,12 @@ def _with_constants(rows: Sequence[Row], world: World) -> World:
     for row in rows:
         groups.setdefault(of.group_of(row, world), []).append(row)
     constants = dict(world.constants)
+    groups[()] = list(rows)
     for group, members in groups.items():
         best: dict[str, tuple[int, str, float]] = {}
         for quantity in relations.PREDICTIONS:
+            if quantity.startswith("training_days") != (group == ()):
+                continue  # the days for so many tokens compare all models, the rest only rows of one
             found = _constant(members, world, quantity)
             name = relations.printed_name(quantity)
             if found and found[0] > best.get(name, (0, "", 0.0))[0]:

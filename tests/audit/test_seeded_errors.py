@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import random
-import sys
-from pathlib import Path
 
 import pytest
-
-from hpcscale.audit.examine import RowVerdict, audit
-
-sys.path.insert(0, str(Path(__file__).parent))
 import synthetic
 from synthetic import Case
+
+from hpcscale.audit.examine import RowVerdict, audit
 
 # A fixed grid: every style with every third model, so that each error meets each style and convention.
 GRID = [
