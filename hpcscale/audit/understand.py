@@ -18,6 +18,7 @@ from hpcscale.audit.tables import Line, Table
 from hpcscale.audit.ways import WAYS
 from hpcscale.audit.world import World
 
+_FINAL = 3  # headers that get a full trial
 _TRIAL = 16  # rows that a trial looks at
 _ALTERNATIVE = 0.75  # what a less usual meaning of a name costs, per row: 1 is a relation
 
@@ -262,16 +263,13 @@ def _turned(table: Table, start: World, best: _Trial, causes: list[Wide]) -> tup
     if (not wrong and fails * 2 < max(2, len(best.rows))) or len(names) < 3:
         return best, causes
     found = []
-    for header in headers.shifted(names):
-        left = headers.mistyped(table, header.names)
-        if left > wrong or (wrong and left == wrong):
-            continue
+    for header in _promising(table, start, names, wrong):
         trial = _best(table, start, header)
+        left = headers.mistyped(table, header.names)
         gain = trial.merit - best.merit
         broken = sum(bool(each) for each in merit.failing(trial.rows, trial.world))
-        if (gain >= max(1.5, 0.75 * len(best.rows)) and broken <= fails) or (
-            left < wrong and gain >= 0 and broken <= fails
-        ):
+        enough = gain >= max(1.5, 0.75 * len(best.rows)) or (left < wrong and gain >= 0)
+        if enough and broken <= fails:
             found.append((trial.merit + 2 * (wrong - left), trial))
     if not found:
         return best, causes
@@ -280,3 +278,14 @@ def _turned(table: Table, start: World, best: _Trial, causes: list[Wide]) -> tup
         return best, causes
     turned, more = _mended(table, start, turned)
     return turned, more
+
+
+def _promising(table: Table, start: World, names: tuple[str, ...], wrong: int) -> list[Header]:
+    """The headers worth a full trial: by their likeliest reading, those under which most holds."""
+    tried = []
+    for header in headers.shifted(names):
+        left = headers.mistyped(table, header.names)
+        if left < wrong or (not wrong and not left):
+            first = _try(table, start, header, facts.readings(table, header.names)[0])
+            tried.append((first.merit + 2 * (wrong - left), header))
+    return [header for _, header in sorted(tried, key=lambda each: -each[0])[:_FINAL]]
