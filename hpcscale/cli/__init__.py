@@ -31,11 +31,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "predict": ("predict", "Add predicted seconds per step and memory to a table of configurations."),
     "report": ("report", "Print the scaling table of studies, runs and published tables; draw the chart."),
-<<<<<<< HEAD
     "import": ("importing", "Turn logs of other frameworks into runs that the report shows."),
-=======
     "audit": ("audit", "Recompute a published scaling table from itself: does each row add up, and if not, why."),
->>>>>>> audit
     "data": ("data", "Turn text files into training data (Megatron's .bin and .idx)."),
     "weights": ("weights", "Hugging Face weights: show their model, export a run's checkpoint."),
     "machines": ("machines", "List machine profiles, or show one."),
