@@ -126,3 +126,9 @@ def test_a_status_shows_the_prediction_beside_a_running_step(points: list[Point]
     assert "straggler" not in _rows([warming])[0][8]
     assert json.dumps(document("s", StudyStatus([warming])))
     assert "predicted" not in _rows([replace(running, word="completed")])[0][6]  # reports compare those
+
+
+def test_a_predicted_series_is_called_so_beside_others(tmp_path: Path) -> None:
+    names = {row["series"]: row["origin"] for row in build(["30b_scaling"], tmp_path, foresee=True).rows}
+    assert {origin for name, origin in names.items() if "predicted" in name} == {"predicted"}
+    assert {origin for name, origin in names.items() if "predicted" not in name} == {"published"}
