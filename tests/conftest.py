@@ -14,6 +14,18 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 Result = subprocess.CompletedProcess[str]
 
+# Files, or tests of them, that take longest: several workers (pytest -n) begin with them, so that none is waited for at the end.
+LONGEST_FIRST = (
+    "test_parity.py",
+    "test_commands_work_as_written",
+    "test_checkpoint.py",
+    "test_dryrun.py",
+    "test_end_to_end.py",
+    "test_failures.py",
+    "test_run.py",
+    "test_mpi.py",
+)
+
 
 def pytest_configure() -> None:
     """A run that is told to end still takes down what its fixtures started: a Slurm, jobs, ranks."""
@@ -22,6 +34,21 @@ def pytest_configure() -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupted)
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in a hook of the same name
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """For several workers: a file is one worker's, for its tests share what they start; a page of documentation stands alone."""
+    if not hasattr(config, "workerinput"):
+        return
+
+    def turn(item: pytest.Item) -> int:
+        return next((turn for turn, name in enumerate(LONGEST_FIRST) if name in item.nodeid), len(LONGEST_FIRST))
+
+    items.sort(key=turn)
+    for item in items:
+        alone = item.path.name == "test_documentation.py"
+        item.add_marker(pytest.mark.xdist_group(item.name if alone else str(item.path.relative_to(REPOSITORY))))
 
 
 @pytest.fixture
