@@ -21,8 +21,8 @@ from hpcscale.train.mesh import Mesh
 from hpcscale.train.point_file import Work, parse
 from hpcscale.train.trainer import Trainer
 
-from . import cases, measured_ranks
-from .toys import TIMEOUT, clean_environment, document, free_port
+from . import cases, forks, measured_ranks
+from .toys import TIMEOUT, document
 
 MEASURED = tuple(fake_rank.Memory.__dataclass_fields__)
 FUGAKU: dict[str, Any] = {
@@ -73,19 +73,8 @@ def test_each_rank_of_a_real_world_holds_what_its_fake_holds(ranks: int, tmp_pat
 
 def _real(documents: dict[str, Any], ranks: int, folder: Path) -> dict[str, list[dict[str, Any]]]:
     (folder / "cases.json").write_text(json.dumps(documents))
-    command = [
-        sys.executable,
-        str(Path(measured_ranks.__file__)),
-        str(folder / "cases.json"),
-        str(folder / "found.json"),
-    ]
-    master = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(ranks)}
-    started = [
-        subprocess.Popen(command, env={**clean_environment(), **master, "RANK": str(rank)}, stderr=subprocess.PIPE, text=True)
-        for rank in range(ranks)
-    ]  # fmt: skip
-    errors = [process.communicate(timeout=5 * TIMEOUT)[1] for process in started]
-    assert [process.returncode for process in started] == [0] * ranks, "\n".join(errors)
+    files = [str(folder / "cases.json"), str(folder / "found.json")]
+    forks.world([str(Path(measured_ranks.__file__))], files, ranks, folder)
     return json.loads((folder / "found.json").read_text())
 
 
