@@ -28,7 +28,7 @@ queues:
   - {{name: develbooster, nodes: [1, 4], time: {{max: 02:00:00}}, on_request: true, debug: true}}
   - {{name: urgent, nodes: [1, 4], time: {{max: 24:00:00}}, on_request: true}}
 requires: [account]
-slurm: {{directives: {{gres: "gpu:4"}}{slurm}}}
+slurm: {{{slurm}}}
 launch: {{command: srun --label --kill-on-bad-exit=1 --cpu-bind=none, communication: gloo, threads_per_rank: 1}}
 variables: {{TORCH_CPP_LOG_LEVEL: ERROR}}
 setup: |

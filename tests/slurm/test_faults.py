@@ -116,7 +116,7 @@ def test_a_job_that_runs_out_of_time_is_requeued_and_goes_on(site: Site) -> None
 
 
 def test_where_requeue_is_forbidden_a_successor_is_submitted(tmp_path: Path, cluster: Cluster) -> None:
-    site = Site(tmp_path, cluster, slurm=", requeue: false")
+    site = Site(tmp_path, cluster, slurm="requeue: false")
     run = Run(site, steps=40)
     run.reach(7)
     first = run.job
