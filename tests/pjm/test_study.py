@@ -156,9 +156,19 @@ def test_max_jobs_is_held_by_step_jobs(sleepers: Site) -> None:
     sleepers.call("submit", "sleepers", "--yes", "--max-jobs", "2")
     jobs = sorted(str(each["job"]) for each in sleepers.states("sleepers").values())
     assert [job.split("_")[1] for job in jobs].count("1") == 1, "the third one is the second step of one of the others"
+    assert len({job.split("_")[0] for job in jobs}) == 2
     sleepers.wait(lambda: sum(each["state"] == "running" for each in sleepers.states("sleepers").values()) == 2)
     time.sleep(1)
     assert sum(each["state"] == "running" for each in sleepers.states("sleepers").values()) == 2
+
+
+def test_a_job_says_in_its_comment_whose_it_is(sleepers: Site) -> None:
+    """By that, and not by its name alone, the next submit finds what a killed one had handed over."""
+    sleepers.call("submit", "sleepers", "--yes", "--point", "mbs1-*")
+    (job,) = sleepers.pjm.jobs()
+    lines = (sleepers.folder / "runs/sleepers/ledger.jsonl").read_text().splitlines()
+    (claim,) = (line for line in map(json.loads, lines) if line["kind"] == "claim")
+    assert sleepers.pjm.job(job)["comment"] == f"hpcscale/{claim['point']}/{claim['token']}"
 
 
 def test_what_a_killed_submit_had_handed_over_is_found_again(sleepers: Site) -> None:
