@@ -14,16 +14,16 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 Result = subprocess.CompletedProcess[str]
 
-# Files, or tests of them, that take longest: several workers (pytest -n) begin with them, so that none is waited for at the end.
+# What takes longest: several workers (pytest -n 2 --dist loadfile) begin with these, so that none is waited for at the end.
 LONGEST_FIRST = (
+    "test_documentation.py",
     "test_parity.py",
-    "test_commands_work_as_written",
-    "test_checkpoint.py",
     "test_dryrun.py",
-    "test_end_to_end.py",
-    "test_failures.py",
-    "test_run.py",
+    "test_checkpoint.py",
     "test_mpi.py",
+    "test_end_to_end.py",
+    "test_run.py",
+    "test_failures.py",
 )
 
 
@@ -36,19 +36,11 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGTERM, interrupted)
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in a hook of the same name
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """For several workers: a file is one worker's, for its tests share what they start; a page of documentation stands alone."""
-    if not hasattr(config, "workerinput"):
-        return
-
-    def turn(item: pytest.Item) -> int:
-        return next((turn for turn, name in enumerate(LONGEST_FIRST) if name in item.nodeid), len(LONGEST_FIRST))
-
-    items.sort(key=turn)
-    for item in items:
-        alone = item.path.name == "test_documentation.py"
-        item.add_marker(pytest.mark.xdist_group(item.name if alone else str(item.path.relative_to(REPOSITORY))))
+    """The order for several workers, each of which takes a file at a time."""
+    if hasattr(config, "workerinput"):
+        turns = {name: turn for turn, name in enumerate(LONGEST_FIRST)}
+        items.sort(key=lambda item: turns.get(item.path.name, len(turns)))
 
 
 @pytest.fixture
