@@ -42,7 +42,8 @@ class Run:
         return str(self.status()["job"])
 
     def reach(self, step: int) -> None:
-        self.site.wait(lambda: int(str(self.status()["step"] or 0)) >= step, 120)
+        """Until the newest attempt has recorded so many steps; its record is asked, as status takes a core for half a second."""
+        self.site.wait(lambda: any(each.steps and each.steps[-1]["step"] >= step for each in self.records()), 120)
 
     def finish(self) -> dict[str, object]:
         """Waits for the end; a requeued job need not wait for Slurm's two minutes."""
