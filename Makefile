@@ -33,9 +33,9 @@ WORKERS ?= 2
 test: $(INSTALLED) ## run the whole test suite
 	@export OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=; \
 	$(BIN)/python -m pytest $(SCHEDULERS) > $(VENV)/schedulers.log 2>&1 & beside=$$!; \
-	trap 'kill $$beside; wait $$beside; exit 130' INT TERM; \
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(SCHEDULERS:%=--ignore=%); main=$$?; \
-	wait $$beside; schedulers=$$?; \
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(SCHEDULERS:%=--ignore=%) & main=$$!; \
+	trap 'kill $$beside $$main; wait; exit 130' INT TERM; \
+	wait $$main; main=$$?; wait $$beside; schedulers=$$?; \
 	echo "$(SCHEDULERS):"; cat $(VENV)/schedulers.log; \
 	exit $$((main > schedulers ? main : schedulers))
 

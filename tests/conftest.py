@@ -27,13 +27,18 @@ LONGEST_FIRST = (
 )
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """A run that is told to end still takes down what its fixtures started: a Slurm, jobs, ranks."""
+    # xdist interrupts its workers with SIGINT, which what make starts in the background would not hear.
+    obeyed = (signal.SIGTERM, signal.SIGINT) if hasattr(config, "workerinput") else (signal.SIGTERM,)
 
     def interrupted(*_: object) -> None:
+        for number in obeyed:
+            signal.signal(number, signal.SIG_IGN)  # a second one would end the taking down
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, interrupted)
+    for number in obeyed:
+        signal.signal(number, interrupted)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
