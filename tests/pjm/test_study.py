@@ -191,9 +191,9 @@ LONG = """\
 name: long
 model: tiny-gpt
 training: {sequence_length: 32, global_batch_size: 4, micro_batch_size: 1, precision: fp32, checkpoint: {every_steps: 5}}
-job: {time: "00:00:14", retries: 2}
+job: {time: "00:00:20", retries: 2}
 machines: {fugaku: {layout: {dp: 2}}}
-protocol: {warmup_steps: 1, measured_steps: 60}
+protocol: {warmup_steps: 1, measured_steps: 5000}
 """
 
 
@@ -208,7 +208,7 @@ def test_a_job_that_runs_out_of_time_is_followed_by_a_successor_that_goes_on(sit
     site.wait(lambda: int(str(one()["jobs"])) >= 2)
     found = lambda: list(site.folder.glob("runs/long/*/attempts/*/record.jsonl"))  # noqa: E731
     site.wait(lambda: len(found()) >= 2 and one()["step"])
-    site.call("cancel", "long", "--yes")
+    site.call("cancel", "long", "--yes", code=None)  # it may just have ended by itself
     records = sorted(found(), key=lambda path: path.stat().st_mtime)
     first, second = (read(path) for path in records[:2])
     assert first.status == "timeout"
