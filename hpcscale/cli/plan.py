@@ -154,12 +154,12 @@ def _document(
     asked: study.Study, found: Plan, skipped: list[Any], tokens: float | None, steps: int | None
 ) -> dict[str, Any]:
     from hpcscale.cost.flops import OWN
-    from hpcscale.cost.job_time import START_SECONDS
+    from hpcscale.cost.job_time import start_seconds
 
     return {
         "study": asked.name,
         "flops_convention": OWN,
-        "start_seconds": START_SECONDS,
+        "start_seconds": {row.point.machine.name: start_seconds(row.point.machine) for row in found.rows},
         "interval": 0.8,
         "tokens": tokens,
         "steps": steps,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpcscale.cost.flops import OWN
-from hpcscale.cost.job_time import START_SECONDS
+from hpcscale.cost.job_time import start_seconds
 from hpcscale.cost.plan import Plan, Row, gib
 from hpcscale.report.text import percent, significant
 from hpcscale.spec.study import Study
@@ -187,8 +187,9 @@ def about(asked: Study, found: Plan) -> Iterator[str]:
             else f" of a budget of {significant(budget)} ({percent(found.node_hours / budget, 0)} %)"
         )
         yield f"{asked.name}: {significant(found.node_hours)} node-hours{share}"
+    starts = dict.fromkeys(format_seconds(start_seconds(row.point.machine)) for row in found.rows)
     yield (
-        f"node-h: the protocol's steps and repeats, and {format_seconds(START_SECONDS)} for each job to start. "
+        f"node-h: the protocol's steps and repeats, and {' or '.join(starts)} for each job to start. "
         f"TFLOPs of a device and MFU as {OWN}."
     )
     if any(row.long for row in found.rows):

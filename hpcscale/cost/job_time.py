@@ -12,13 +12,15 @@ from dataclasses import dataclass, replace
 from hpcscale.spec.assignment import Skipped
 from hpcscale.spec.expand import Expansion
 from hpcscale.spec.job import AUTO
-from hpcscale.spec.machine import Queue
+from hpcscale.spec.machine import Machine, Queue
 from hpcscale.spec.point import Point
 from hpcscale.spec.units import format_seconds
 
 # What passes before the first step: Python and torch on every node, the ranks' meeting, weights, the first compilation. A
 # round figure: ten minutes are little of a long job, and thousands of nodes that read one file system need some of them.
 START_SECONDS = 600
+# Here there are two or three processes and no shared file system.
+START_SECONDS_LOCALLY = 30
 # Room beyond the interval, which one run in ten exceeds: a share of what was computed, at least five minutes (the trainer
 # stops some minutes early to save).
 ROOM_SHARE, ROOM_SECONDS = 0.1, 300
@@ -33,13 +35,18 @@ class Need:
     sentence: str
 
 
-def need(steps: int, step_seconds: float, high: float) -> Need:
+def start_seconds(machine: Machine) -> int:
+    """What passes before the first step of a job on this machine."""
+    return START_SECONDS_LOCALLY if machine.scheduler == "local" else START_SECONDS
+
+
+def need(steps: int, step_seconds: float, high: float, start: int = START_SECONDS) -> Need:
     """The time for ``steps`` of a predicted ``step_seconds`` whose 80 % interval ends at ``high``."""
-    work = START_SECONDS + steps * high
+    work = start + steps * high
     room = max(ROOM_SECONDS, ROOM_SHARE * work)
     seconds = math.ceil((work + room) / ROUND_SECONDS) * ROUND_SECONDS
     sentence = (
-        f"predicted: {format_seconds(START_SECONDS)} to start, {steps} step{'s' * (steps > 1)} of {step_seconds:.4g} s "
+        f"predicted: {format_seconds(start)} to start, {steps} step{'s' * (steps > 1)} of {step_seconds:.4g} s "
         f"(at most {high:.4g} s in 9 of 10 runs), and {format_seconds(round(room))} of room"
     )
     return Need(seconds, sentence)
@@ -62,7 +69,12 @@ def resolve(expansion: Expansion) -> Expansion:
             times[point.identity] = _skipped(expansion, point, str(position))
             continue
         found = foreseen.predictions
-        wanted = need(point.protocol.steps, float(found.seconds[position]), float(found.high[position]))
+        wanted = need(
+            point.protocol.steps,
+            float(found.seconds[position]),
+            float(found.high[position]),
+            start_seconds(point.machine),
+        )
         times[point.identity] = timed(point, wanted)
     points = [times.get(point.identity, point) for point in expansion.points]
     return replace(

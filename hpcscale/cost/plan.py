@@ -12,7 +12,7 @@ from typing import Any
 
 from hpcscale.cost import flops
 from hpcscale.cost.compare import Published, Tables
-from hpcscale.cost.job_time import START_SECONDS
+from hpcscale.cost.job_time import start_seconds
 from hpcscale.cost.memory import OOM
 from hpcscale.cost.of_points import foresee
 from hpcscale.cost.predict import Predictions
@@ -135,7 +135,7 @@ def _row(
     seconds, memory, usable = float(found.seconds[i]), float(found.memory[i]), float(found.cases.memory[i])
     throughput = point.training.global_batch_size * point.training.sequence_length / seconds
     tflops, mfu = _rates(point, throughput)
-    protocol = START_SECONDS + point.protocol.steps * seconds
+    protocol = start_seconds(point.machine) + point.protocol.steps * seconds
     return Row(
         point, repeats, index=i, published=published,
         memory_bytes=memory, usable_bytes=None if math.isnan(usable) else usable, verdict=found.verdict[i],
@@ -166,8 +166,9 @@ def _long(point: Point, step_seconds: float, steps: int | None) -> Long | None:
         return None
     work = steps * step_seconds
     longest = point.queue.time.max if point.queue is not None else math.inf
-    jobs = max(1, math.ceil(work / max(longest - START_SECONDS, step_seconds)))
-    seconds = work + jobs * START_SECONDS
+    start = start_seconds(point.machine)
+    jobs = max(1, math.ceil(work / max(longest - start, step_seconds)))
+    seconds = work + jobs * start
     return Long(steps, seconds, point.nodes * seconds / 3600, jobs)
 
 
