@@ -69,17 +69,30 @@ def layout_of(keys: dict[str, Any]) -> Layout:
     return Layout.model_validate({name: value for name, value in keys.items() if name in Layout.model_fields})
 
 
-def every(work: Point, ranks: int) -> Layouts:
+def every(work: Point, ranks: int, mesh_of: Layout | None = None) -> Layouts:
     """Every layout of exactly so many ranks that is legal, that hpcscale's trainer can run, and that no other one repeats.
 
-    ``work`` says what is trained where; its own layout, micro batch and checkpointing do not matter.
+    ``work`` says what is trained where; its own layout, micro batch and checkpointing do not matter. ``mesh_of``: only those
+    with the axes of this layout.
     """
     mesh = _mesh(work, ranks)
+    if mesh_of is not None:
+        mesh = mesh[has_mesh(mesh, mesh_of)]
     timing = _crossed(mesh, {"micro_batch": _MICRO_BATCHES, "virtual": _VIRTUAL})
     timing = timing[legal(work, timing) & trainable(work, timing)]
     kinds = {"mode": range(len(MODES)), "sharding": range(len(SHARDINGS)), "sequence_parallel": (0, 1)}
     found = _with_replicas(_crossed(timing, kinds), work.ranks_per_node)
     return found[legal(work, found) & _distinct(work, found)]
+
+
+def has_mesh(c: Layouts, layout: Layout) -> Flags:
+    """Which have these sizes of the axes."""
+    return (c.dp == layout.dp) & (c.tp == layout.tp) & (c.pp == layout.pp) & (c.cp == layout.cp)
+
+
+def every_mesh(work: Point, nodes: int) -> Layouts:
+    """What axes so many nodes can have, everything else at its plainest."""
+    return _mesh(work, nodes * work.ranks_per_node)
 
 
 def _mesh(work: Point, ranks: int) -> Layouts:
