@@ -37,16 +37,17 @@ SIBLINGS = {
     "nanotron_a100x4": "a100x4", "nemo_a100x4": "a100x4",
 }  # fmt: skip
 TARGETS = {"left out": (0.14, 0.45), "pilot": (0.08, 0.28), "half": (0.06, 0.18)}
-Row = dict[str, Any]
+Row = dict[str, Any]  # column -> cell
 
 
 def read() -> list[Row]:
     with ROWS.open(encoding="utf-8") as file:
-        return [dict(row) for row in csv.DictReader(file)]
+        return [{str(name): cell for name, cell in row.items()} for row in csv.DictReader(file)]
 
 
 def group(row: Row) -> str:
-    return SIBLINGS.get(row["system"], row["system"])
+    system = str(row["system"])
+    return SIBLINGS.get(system, system)
 
 
 def measured(rows: list[Row]) -> list[Row]:

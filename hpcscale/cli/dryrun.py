@@ -98,10 +98,8 @@ def _points(name: str, machines: tuple[str, ...], glob: str | None, sets: tuple[
             f"{foreign[0].identity} is run by {foreign[0].workload.name}; a dry run knows hpcscale's own trainer"
         )
     if not points:
-        why = (
-            "no point is left: every one breaks a rule" if not expansion.points else f"no point's name matches '{glob}'"
-        )
-        raise InputError(f"{asked.name}: {why}")
+        names = [each.identity for each in expansion.points]
+        raise InputError(f"{asked.name}: {options.nothing_left(names, glob)}")
     return points
 
 

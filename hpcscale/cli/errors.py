@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 FAILED, WRONG_INPUT = 1, 2
+_WAYS = {
+    errno.EACCES: "; change its permissions, or name another folder (--out)",
+    errno.ENOENT: "; make the folder that it lies in, or name another (--out)",
+    errno.ENOTDIR: "; a file stands where a folder should be, name another (--out)",
+    errno.EROFS: "; name a folder that can be written to (--out)",
+    errno.ENOSPC: "; free some space, or name another folder (--out)",
+    errno.EDQUOT: "; your quota is used up: free some space, or name another folder (--out)",
+}
 
 
 @contextmanager
@@ -37,7 +46,8 @@ def _explain(error: Exception) -> int:
         return FAILED
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""
-        print(f"hpcscale: {place}{error.strerror or error}", file=sys.stderr)
+        way = _WAYS.get(error.errno or 0, "")
+        print(f"hpcscale: {place}{error.strerror or error}{way}", file=sys.stderr)
         return FAILED
     print(
         f"hpcscale: this should not happen ({type(error).__name__}: {error}); "

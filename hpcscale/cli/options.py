@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -82,3 +82,14 @@ def print_json(value: Any) -> None:
     import json
 
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def nothing_left(identities: Sequence[str], pattern: str | None) -> str:
+    """Why no point is left, with the way out. ``identities``: the points that break no rule."""
+    if pattern is None or not identities:
+        return "no point is left: every one breaks a rule"
+    from hpcscale.spec.problems import suggestion
+
+    near = suggestion(pattern, identities) if len(identities) > 1 and "*" not in pattern else ""
+    hint = near if "did you mean" in near else f"; the first of {len(identities)} is {identities[0]}"
+    return f"no point's name matches '{pattern}'{hint} (a pattern covers the whole name, as in 'dp4-*')"

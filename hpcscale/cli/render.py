@@ -69,8 +69,8 @@ def _nothing_left(rendering: Rendering, point: str | None) -> None:
     skipped = rendering.expansion.skipped
     for each in skipped:
         click.echo(each, err=True)
-    why = f"no point's name matches '{point}'" if point and not skipped else "no point is left: every one breaks a rule"
-    raise InputError(f"{rendering.study}: {why}")
+    names = [each.identity for each in rendering.expansion.points]
+    raise InputError(f"{rendering.study}: {options.nothing_left(names, point)}")
 
 
 def _document(rendering: Rendering, orphans: list[str]) -> dict[str, Any]:

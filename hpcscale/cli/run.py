@@ -40,7 +40,8 @@ def command(
     for each in rendering.expansion.skipped:
         click.echo(each, err=True)
     if not rendering.points:
-        raise InputError(f"{asked.name}: no point is left to run")
+        names = [each.identity for each in rendering.expansion.points]
+        raise InputError(f"{asked.name}: {options.nothing_left(names, point)}")
     if elsewhere:
         click.echo(f"not run here: {', '.join(elsewhere)} (hpcscale render writes their scripts)", err=True)
     rendering.write()

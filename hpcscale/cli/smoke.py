@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import click
 
+from hpcscale.cli import options
 from hpcscale.cli.errors import FAILED
 from hpcscale.jobs import plan as plans
 from hpcscale.jobs.render import Rendering, Request, render
@@ -27,7 +28,8 @@ def smoke(asked: Study, request: Request, ask: bool, dry_run: bool) -> None:
     """Submits one job, waits for it, and tells what it found; exits with 1 if it did not complete. Ctrl-C leaves the job."""
     rendering = render(asked, request, job.read_settings())
     if not rendering.points:
-        raise InputError(f"{asked.name}: no point is left")
+        names = [each.identity for each in rendering.expansion.points]
+        raise InputError(f"{asked.name}: {options.nothing_left(names, request.point)}")
     smallest = min((each.point for each in rendering.points), key=lambda point: (point.nodes, point.ranks))
     small = _shortened(asked, request, smallest)
     (found,) = status([each.point for each in small.points], small.folder, write=not dry_run).points

@@ -71,7 +71,7 @@ def selected(
     found = expand(asked, machines, overrides).points
     chosen = [each for each in found if pattern is None or fnmatchcase(each.identity, pattern)]
     if not chosen:
-        raise InputError(f"{asked.name} has no point" + (f" that matches '{pattern}'" if pattern else ""))
+        raise InputError(f"{asked.name}: {options.nothing_left([each.identity for each in found], pattern)}")
     return chosen
 
 

@@ -71,7 +71,8 @@ def command(
     if not rendering.points:
         for each in rendering.expansion.skipped:
             click.echo(each, err=True)
-        raise InputError(f"{asked.name}: no point is left" + (f" that matches '{point}'" if point else ""))
+        names = [each.identity for each in rendering.expansion.points]
+        raise InputError(f"{asked.name}: {options.nothing_left(names, point)}")
     found = status([each.point for each in rendering.points], rendering.folder, write=not dry_run)
     plan = plans.plan(found, only)
     _explain(rendering, found, plan, as_json)
@@ -133,7 +134,8 @@ def hand_over(rendering: Rendering, plan: plans.Plan, max_jobs: int | None, quie
     if result.interrupted:
         click.echo("interrupted: what was not submitted is as it was before", err=True)
     if not quiet:
-        click.echo(f"{len(result.submitted)} submitted; follow them with: hpcscale status {rendering.expansion.study.path} --watch")  # fmt: skip
+        follow = f"; follow them with: hpcscale status {rendering.expansion.study.path} --watch"
+        click.echo(f"{len(result.submitted)} submitted{follow if result.submitted else ''}")
     return result
 
 

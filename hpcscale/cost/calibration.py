@@ -8,7 +8,7 @@ which is also where intervals come from: wide where nothing similar was measured
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -79,6 +79,8 @@ def fit_class(
 
     base = values_of(kinds, learned={})
     space = _space(kinds, 1.0, base)
+    # What all software has in common belongs into the constants that say what it does.
+    space = replace(space, spread=np.where([name == "overall" for name, _ in space.keys], 0.01, space.spread))
     order = sorted(set(systems))
     column = np.array([order.index(system) for system in systems])
     counts = np.bincount(column)

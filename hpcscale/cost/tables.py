@@ -37,6 +37,7 @@ class Predicted:
     high: float | None = None
     memory: float | None = None
     verdict: str = ""
+    is_pilot: bool = False  # the fit has seen it
 
 
 def predict_rows(rows: Sequence[Row], pilot: int = 0, learned: Fitted | None = None) -> list[Predicted]:
@@ -58,7 +59,7 @@ def _predicted(predictions: Predictions, place: int, note: str, is_pilot: bool) 
     return Predicted(
         reason="; ".join(filter(None, ("pilot row" if is_pilot else "", note))),
         seconds=float(predictions.seconds[place]), low=float(predictions.low[place]), high=float(predictions.high[place]),
-        memory=float(predictions.memory[place]), verdict=predictions.verdict[place],
+        memory=float(predictions.memory[place]), verdict=predictions.verdict[place], is_pilot=is_pilot,
     )  # fmt: skip
 
 

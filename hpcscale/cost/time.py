@@ -17,6 +17,7 @@ import numpy as np
 from hpcscale.cost.cases import CORE_ATTENTION, FULL, SELECTIVE_LAYER, SELECTIVE_OP, Cases, Floats
 
 Values = Mapping[str, Floats | float]
+_BESIDE = 2.0
 
 # term -> what a person reads
 TERMS = {
@@ -94,7 +95,9 @@ def step(cases: Cases, values: Values) -> Step:
     is_last = (c.pp == 1) | (last > full)
     count = np.where(is_last, np.where(c.pp == 1, c.layers, c.last_layers), c.most_layers)
     stage = count * (work + exposed) + is_last * logits
-    p2p = np.where(c.pp > 1, 2 * c.virtual * (_activation(c, t) / (c.network * k["network"]) + k["latency"]), 0.0)
+    # Every rank of a tensor-parallel group sends its part; what is sent is waited for.
+    sent = _activation(c, t) / c.tp / (c.network * k["network"]) + k["latency"]
+    p2p = np.where(c.pp > 1, 2 * c.virtual * sent + k["handoff"], 0.0)
     filled = np.where(c.zero_bubble, 1 / 3, 1.0) * k["bubble"] * (c.pp - 1) / c.virtual
     terms = {name: m * count * seconds for name, seconds in layer.items()}
     terms["logits"] = m * is_last * logits
@@ -120,16 +123,20 @@ def _layer(c: Cases, k: Values, t: Floats, products_again: Floats, attention_aga
     core = core * (1 + k["ring"] * 2 * (1 - 1 / c.cp))
     scores = np.where(c.fused_attention, 0.0, k["scores"] * t * c.sequence * c.heads / c.tp / c.bandwidth)
     again = 1 + products_again / 3
-    traffic = k["traffic"] * c.element * _operands(c, t) * passes + k["elementwise"] * _elementwise(c, t, k) * again
+    flop_seconds = flops * passes / rate
+    operand_seconds = k["traffic"] * c.element * _operands(c, t) * passes / c.bandwidth
+    # Products read and write while they compute: what is added is less than either.
+    traffic = (flop_seconds**_BESIDE + operand_seconds**_BESIDE) ** (1 / _BESIDE) - flop_seconds
+    passes_through = k["elementwise"] * _elementwise(c, t, k) * again + k["accumulate"] * c.layer_weights
     collectives = np.where(c.tp > 1, 4 + 2 * products_again, 0.0)
     once = 2 * (c.tp - 1) / c.tp * _activation(c, t) / ring_rate(c, c.tp, np.ones_like(t), k)
     hidden = np.where(c.async_tp, 0.4, 1.0)
     steps = np.log2(np.maximum(c.tp, 2))
     keys = 2 * t * c.kv_width / c.tp * c.element / ring_rate(c, c.cp, c.tp, k)
     return {
-        "matmul": flops * passes / rate * (1 + bad * k["misaligned"]),
+        "matmul": flop_seconds * (1 + bad * k["misaligned"]),
         "attention": core * (3.5 + attention_again) * (1 + bad * k["misaligned"]) + scores * (1 + attention_again / 3),
-        "memory": (traffic + k["accumulate"] * c.layer_weights) / c.bandwidth,
+        "memory": traffic + passes_through / c.bandwidth,
         "launch": k["launch"] * again * np.ones_like(t),
         "tp": collectives * (once * hidden + k["latency"] * steps),
         # mostly hidden behind the attention to the block that is there

@@ -18,9 +18,9 @@ import pandas as pd
 from hpcscale.cost.flops import OWN, convention
 from hpcscale.ingest import schema
 from hpcscale.ingest.describe import described, model_of
-from hpcscale.ingest.median import median_with_interval
 from hpcscale.ingest.rates import rates
 from hpcscale.record.attempt import RECORD, attempts
+from hpcscale.record.median import median_with_interval
 from hpcscale.record.reader import Record
 from hpcscale.record.reader import read as read_record
 from hpcscale.spec.problems import InputError

@@ -6,6 +6,7 @@ What is said here about archives and images is how docs/environments.md tells pe
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -45,8 +46,9 @@ class PythonEnvironment:
     def archive_is_image(self) -> bool:
         return bool(self.archive) and str(self.archive).endswith(IMAGE)
 
-    def prefix(self, point: Point) -> str:
-        """What starts a program in the container, up to the program; empty without one. ``$point`` is the point's folder."""
+    def prefix(self, point: Point, places: Iterable[str] = ()) -> str:
+        """What starts a program in the container, up to the program; empty without one. ``$point`` is the point's folder,
+        and ``places`` are others that the program reads."""
         if not self.runtime:
             return ""
         image = quoting.shell(self.container) if self.container else '"$local_copy.sif"'
@@ -56,6 +58,7 @@ class PythonEnvironment:
             binds.append(f"--bind {quoting.shell(_bindable(str(PurePosixPath(data).parent)))}")
         if self.python.endswith("/bin/python"):
             binds.append(f"--bind {quoting.shell(_bindable(self.python.removesuffix('/bin/python')))}")
+        binds += [f"--bind {quoting.shell(_bindable(place))}" for place in places]
         words = [self.runtime, "exec", self.device_flag, *binds, *map(quoting.shell, self.options), image]
         return " ".join(filter(None, words)) + " "
 

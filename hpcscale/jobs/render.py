@@ -145,14 +145,14 @@ def personal_settings(
 
 def _rendered(point: Point, folder: Path, scripts: Scripts, fresh: bool) -> Rendered:
     rendered = Rendered(point, folder, point.text(), scripts.render(point, folder), "new", scripts.files(point, folder))
-    return rendered if fresh else replace(rendered, change=_compare(folder, rendered.texts))
+    return rendered if fresh else compared(rendered)
 
 
-def _compare(folder: Path, texts: dict[str, str]) -> files.Change:
-    found = {files.compare(folder / name, text) for name, text in texts.items()}
-    if found == {"new"}:
-        return "new"
-    return "same" if found == {"same"} else "changed"
+def compared(rendered: Rendered) -> Rendered:
+    """With how its files differ from what lies in its folder."""
+    found = {files.compare(rendered.folder / name, text) for name, text in rendered.texts.items()}
+    change: files.Change = "new" if found == {"new"} else "same" if found == {"same"} else "changed"
+    return replace(rendered, change=change)
 
 
 def _write(rendered: Rendered) -> None:

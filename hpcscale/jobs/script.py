@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,17 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _OPTION = re.compile(r"-{0,2}[A-Za-z][A-Za-z0-9-]*\Z")
 
 
+@dataclass(frozen=True)
+class Program:
+    """What each rank starts where no foreign workload does, and a line for people (empty: what the point trains)."""
+
+    module: str = "hpcscale.train"
+    summary: str = ""
+
+
+TRAINING = Program()
+
+
 class Scripts:
     """Writes the scripts of one machine for one person. Templates are read and compiled once."""
 
@@ -88,22 +100,24 @@ class Scripts:
             "start": self._python,
         }
 
-    def render(self, point: Point, folder: Path) -> str:
+    def render(self, point: Point, folder: Path, program: Program = TRAINING) -> str:
         """The text of job.sh for a point whose files lie in ``folder`` (an absolute path)."""
         started = workload.started(point)
         requests = _requests(point.job, self.machine, point.queue)
         values = {**self._fixed, **_point_values(point, folder), **requests, **started}
         values["chosen"] = _chosen_resources(point)
+        values["summary"] = program.summary or summary(point)
         outside = quoting.shell(self._python.python)
-        inside = self._python.prefix(point) + outside
+        prefix = self._python.prefix(point, workload.outside(point, self.settings))
+        inside = prefix + outside
         try:
             values["environment"] = self._environment_of(point, folder)
             values["launch"] = self._lines.launch(point, inside, started)
             # a launcher that is Python itself runs in the container, and so does what it starts
             contained = inside not in values["launch"]
-            values["command"] = workload.command(point, inside if contained else outside)
+            values["command"] = workload.command(point, inside if contained else outside, program.module)
             if point.workload.foreign and contained:
-                values["command"] = self._python.prefix(point) + values["command"]
+                values["command"] = prefix + values["command"]
             values["site_directives"] = [*self._python.directives, *self._lines.directives(point)]
             return self._template.render(values)
         except (jinja2.TemplateError, ArithmeticError, TypeError, ValueError, RecursionError) as error:
@@ -120,7 +134,9 @@ class Scripts:
 
     def files(self, point: Point, folder: Path) -> dict[str, str]:
         """Further files of the point, by name: those that a foreign workload reads."""
-        return workload.files(point, folder, self.settings, self._environment) if point.workload.foreign else {}
+        if not point.workload.foreign:
+            return {}
+        return workload.files(point, folder, self.settings, self._environment, self._python.python)
 
 
 def _point_values(point: Point, folder: Path) -> dict[str, Any]:
@@ -134,7 +150,6 @@ def _point_values(point: Point, folder: Path) -> dict[str, Any]:
         )
     return {
         "title": f"{point.study}: {point.identity}",
-        "summary": summary(point),
         "job": point.job,
         "job_name": quoting.job_name(point.study, point.hash),
         "job_seconds": seconds,

@@ -9,7 +9,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import jinja2
@@ -39,21 +39,33 @@ def started(point: Point) -> dict[str, int]:
     return {"ranks": point.ranks, "ranks_per_node": per_node, "threads_per_rank": point.threads_per_rank}
 
 
-def command(point: Point, python: str) -> str:
-    """What each started process runs, as it stands in job.sh."""
+def command(point: Point, python: str, module: str = "hpcscale.train") -> str:
+    """What each started process runs, as it stands in job.sh; ``module``: hpcscale's own program, where it is that."""
     if point.workload.foreign:
         return f'bash "$point/{SCRIPT}"'
-    return f'{python} -m hpcscale.train "$point/point.json"'
+    return f'{python} -m {module} "$point/point.json"'
 
 
 def _ranks_on_a_node(point: Point) -> int:
     return -(-point.ranks // point.nodes)
 
 
-def files(point: Point, folder: Path, settings: Settings, templates: jinja2.Environment) -> dict[str, str]:
+def outside(point: Point, settings: Settings) -> list[str]:
+    """The files and folders that a foreign workload reads, for a container to see."""
+    if not point.workload.foreign:
+        return []
+    places = _places(point, settings)
+    data = places.pop("data")
+    found = [*places.values(), str(PurePosixPath(data).parent) if data else None]  # data may be a prefix of files
+    return [each for each in dict.fromkeys(found) if each and each.startswith("/")]
+
+
+def files(
+    point: Point, folder: Path, settings: Settings, templates: jinja2.Environment, interpreter: str
+) -> dict[str, str]:
     """workload.sh and what it reads, by file name. Raises InputError where something is missing or cannot be written."""
     asked = point.workload
-    values = _values(point, folder, settings)
+    values = _values(point, folder, settings, quoting.shell(interpreter))
     found: dict[str, str] = {}
     try:
         for kind in KINDS if not asked.command else ():
@@ -73,12 +85,11 @@ def files(point: Point, folder: Path, settings: Settings, templates: jinja2.Envi
         raise InputError(f"the workload {asked.name} of {point.identity} cannot be written: {error}") from None
 
 
-def _values(point: Point, folder: Path, settings: Settings) -> dict[str, Any]:
+def _values(point: Point, folder: Path, settings: Settings, python: str) -> dict[str, Any]:
     training, layout = point.training, point.layout
     micro = training.micro_batch_size
     # A micro batch larger than a replica's share is cut to it, as hpcscale's own trainer does.
     replica = training.global_batch_size // layout.dp
-    python = quoting.shell(settings.python or point.machine.python)
     return {
         "point": point,
         "machine": point.machine,

@@ -4,6 +4,7 @@ One JSON object a line, each with ``schema`` (what kind of line it is) and ``ver
 unit in the name (``step_seconds``, ``peak_memory_bytes``); nothing is rounded before a person reads it.
 
 ``run``      once, first: the resolved spec and where it runs
+``probe``    in a probe's record: one thing that was measured, several times (probe.py has the kinds and their keys)
 ``step``     once a step, warm-up included
 ``summary``  once, last: the attempt completed
 ``failure``  instead of the summary: why it did not
@@ -15,7 +16,7 @@ from typing import Literal
 
 VERSION = 1
 
-Kind = Literal["run", "step", "summary", "failure"]
+Kind = Literal["run", "step", "probe", "summary", "failure"]
 Failure = Literal["oom", "timeout", "preempted", "node", "nan", "error"]
 Status = Literal["completed", "oom", "timeout", "preempted", "node", "nan", "error", "unfinished", "unreadable"]
 
@@ -40,6 +41,7 @@ FAILURES: dict[str, str] = {
 REQUIRED: dict[str, tuple[str, ...]] = {
     "run": ("time", "point", "versions", "hosts", "ranks", "device", "backend"),
     "step": ("step", "step_seconds", "loss", "tokens"),
+    "probe": ("kind", "dtype", "seconds", "seconds_low", "seconds_high", "repeats"),
     "summary": ("time", "steps", "wall_seconds", "peak_memory_bytes"),
     "failure": ("time", "kind", "evidence"),
 }

@@ -35,6 +35,10 @@ class RecordWriter:
         """One step: ``step`` (from 1), ``step_seconds`` (slowest rank), ``loss``, ``tokens``, and what else was measured."""
         self._write("step", values)
 
+    def probe(self, **values: Any) -> None:
+        """One measurement of a probe: ``kind``, ``dtype``, the median ``seconds`` and its interval, ``repeats``, shape."""
+        self._write("probe", values)
+
     def summary(self, **values: Any) -> None:
         """The last line of a completed attempt: ``steps``, ``wall_seconds``, ``peak_memory_bytes``."""
         self._write("summary", {"time": time.time(), **values})

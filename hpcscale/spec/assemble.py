@@ -51,7 +51,7 @@ class Assembler:
             *rules.layout_violations(model, layout, training),
             *rules.machine_violations(machine, training, layout.ranks, nodes, ranks_per_node, resources),
             *_shape_violations(job, nodes),
-            *workload.violations(program, machine, model, layout, training, nodes),
+            *workload.violations(program, machine, {**parts, "model": model}, nodes),
         ]
         queue, reason = _queue(machine, nodes, job)
         if reason and nodes <= machine.nodes:

@@ -11,7 +11,7 @@ from typing import Any
 
 from hpcscale.spec.job import Job
 from hpcscale.spec.layout import Data, Layout, Protocol, Training
-from hpcscale.spec.machine import Machine, Queue
+from hpcscale.spec.machine import Communication, Machine, Queue
 from hpcscale.spec.model import Model
 from hpcscale.spec.typed import Strict
 from hpcscale.spec.workload import HPCSCALE, Workload
@@ -48,7 +48,7 @@ class Point:
         return self.layout.ranks
 
     @property
-    def communication(self) -> str:
+    def communication(self) -> Communication:
         wanted = self.training.communication
         return self.machine.launch.communication if wanted == "auto" else wanted
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from functools import lru_cache, reduce
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -119,12 +119,14 @@ def processes_of(workload: Workload) -> Processes:
     return workload.processes or (facts.processes if facts else "rank")
 
 
-def violations(
-    workload: Workload, machine: Machine, model: Model, layout: Layout, training: Training, nodes: int
-) -> Iterator[str]:
-    """Why this system cannot run such a point; nothing if it can, or if it is nothing that is known here."""
+def violations(workload: Workload, machine: Machine, parts: Mapping[str, Any], nodes: int) -> Iterator[str]:
+    """Why this system cannot run such a point; nothing if it can, or if it is nothing that is known here.
+
+    ``parts``: the point's model, layout, training and data.
+    """
     if not workload.foreign:
         return
+    model, layout, training = parts["model"], parts["layout"], parts["training"]
     if processes_of(workload) == "node" and layout.ranks % nodes:
         yield f"{workload.name} starts equally many ranks on each node, but {nodes} nodes do not divide {layout.ranks} ranks"
     facts = facts_of(workload)
@@ -133,10 +135,9 @@ def violations(
     if machine.scheduler not in facts.schedulers:
         known = ", ".join(facts.schedulers)
         yield f"the launch of {workload.name} is written for {known}, not for {machine.scheduler} ({machine.name})"
-    parts = {"model": model, "layout": layout, "training": training}
     for key, accepted in facts.accepts.items():
-        section, field = key.split(".")
-        value = getattr(parts[section], field)
+        section, *fields = key.split(".")
+        value = reduce(getattr, fields, parts[section])
         word = value.split(":")[0] if isinstance(value, str) else value  # selective-layer:2 is a selective-layer
         if word not in accepted:
             known = ", ".join(_said(each) for each in accepted)
@@ -188,6 +189,15 @@ def _ddp_alone(model: Model, layout: Layout, training: Training) -> str | None:
     return None if alone else "has sharding ddp only without tp, pp and cp; choose fsdp"
 
 
+def _sharded_precision(model: Model, layout: Layout, training: Training) -> str | None:
+    del model
+    replicas = {"ddp": layout.dp, "hsdp": layout.dp_replicate or 1}.get(layout.sharding, 1)
+    sharded = layout.dp > replicas or layout.cp > 1
+    if sharded or layout.tp * layout.pp == 1 or training.precision == "fp32":
+        return None
+    return f"computes in {training.precision} with tp or pp only where weights are sharded, and else in fp32; set dp or cp above 1"
+
+
 def _whole_expansion(model: Model, layout: Layout, training: Training) -> str | None:
     del layout, training
     return (
@@ -201,5 +211,6 @@ RULES = {
     "whole_micro_batches": _whole_micro_batches,
     "sequence_parallel_with_tp": _sequence_parallel_with_tp,
     "ddp_alone": _ddp_alone,
+    "sharded_precision": _sharded_precision,
     "whole_expansion": _whole_expansion,
 }

@@ -63,6 +63,11 @@ class Journal:
             if self._record is not None and not self._ended:
                 self._record.step(**values)
 
+    def probe(self, **values: Any) -> None:
+        with self._lock:
+            if self._record is not None and not self._ended:
+                self._record.probe(**values)
+
     def finish(self, **values: Any) -> None:
         """The summary, on disk before anything is torn down."""
         with self._lock:

@@ -75,8 +75,8 @@ def test_a_real_point_is_trained_in_the_background_and_followed(cli: Cli, tmp_pa
     ("arguments", "words"),
     [
         (("submit", "s.yaml"), "there is no terminal to ask on; give --yes"),
-        (("submit", "s.yaml", "--yes", "--point", "nosuch*"), "no point is left that matches 'nosuch*'"),
-        (("status", "s.yaml", "--point", "nosuch*"), "s has no point that matches 'nosuch*'"),
+        (("submit", "s.yaml", "--yes", "--point", "nosuch*"), "s: no point's name matches 'nosuch*'; the first of "),
+        (("status", "s.yaml", "--point", "nosuch*"), "(a pattern covers the whole name, as in 'dp4-*')"),
         (("logs", "nosuch"), "runs holds no point 'nosuch'"),
         (("cancel", "nosuch.yaml"), "nosuch.yaml"),
     ],

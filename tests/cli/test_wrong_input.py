@@ -96,7 +96,15 @@ def test_an_unquoted_clock_time_is_what_it_says(cli: Cli, write: Callable[[str, 
         (["render", "quickstart", "--set", "mbz=2"], "--set: 'mbz' is no key that can be set; did you mean 'mbs'?"),
         (["render", "quickstart", "--set", "mbs"], "'mbs' is not key=value"),
         (["render", "quickstart", "--set", "mbs=0"], "--set: micro_batch_size is 0; it must be greater than 0"),
-        (["render", "quickstart", "--point", "zz*"], "no point's name matches 'zz*'"),
+        (
+            ["render", "quickstart", "--point", "zz*"],
+            "quickstart: no point's name matches 'zz*'; the first of 3 is dp1-",
+        ),
+        (
+            ["submit", "quickstart", "--smoke", "--point", "zz*"],
+            "quickstart: no point's name matches 'zz*'; the first of 3 is",
+        ),
+        (["run", "quickstart", "--point", "dp1"], "no point's name matches 'dp1'; the first of 3 is dp1-"),
         (["render", "30b_scaling", "--set", "account=a\nb", "--set", "group=g"], "cannot stand in a directive"),
         (["machines", "show", "fugaky"], "there is no machine 'fugaky'; did you mean 'fugaku'?"),
         (["models", "show", "gpt-31b"], "there is no model 'gpt-31b'; did you mean 'gpt-30b'?"),
@@ -127,6 +135,9 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(cli: Cli, write: Callable
     done = cli("render", "quickstart")
     assert done.returncode == 2
     assert "'runs' is a file" in done.stderr
+    done = cli("render", "quickstart", "--out", "runs/deeper")
+    assert done.returncode == 1
+    assert done.stderr.endswith("Not a directory; a file stands where a folder should be, name another (--out)\n")
 
 
 def test_a_reader_that_goes_away_is_no_error_message(cli: Cli, tmp_path: Path) -> None:

@@ -243,11 +243,57 @@ def test_interpreter_and_virtual_environment_are_those_of_the_job(node: Cli, tmp
     (venv / "activate").write_text(f"PATH={venv}:$PATH\n")
     (venv / "python3").write_text("#!/bin/bash\necho torch >&2; exit 1\n")
     (venv / "python3").chmod(0o755)
-    own = f"machines: {{juwels-booster: {{account: mine, environment: {{venv: {venv.parent}, archive: /gone.tar}}}}}}"
+    own = f"machines: {{juwels-booster: {{account: mine, environment: {{venv: {venv.parent}}}}}}}"
     found = "\n".join(lines(node(slurm(), settings=own)))
     assert f"ok venv {venv}/activate is there" in found
-    assert "problem archive /gone.tar is not there; make it, or correct environment.archive" in found
     assert "problem interpreter python3: lacks torch; install it there, or set environment.venv" in found
+
+
+def test_a_python_that_only_the_job_unpacks_is_not_looked_for_here(node: Cli, tmp_path: Path) -> None:
+    packed = tmp_path / "environment.tar.gz"
+    packed.touch()
+    own = "machines: {juwels-booster: {account: mine, environment: {%s}}}"
+    done = node(slurm(), settings=own % f"archive: {packed}, venv: inst/venv")
+    assert done.returncode == 0, done.stdout
+    assert "ok interpreter python3 is that of environment.archive and is not tried on this node" in lines(done)
+    gone = "\n".join(lines(node(slurm(), settings=own % "archive: /gone.tar")))
+    assert "problem archive /gone.tar is not there; make it, or correct environment.archive" in gone
+    done = node(slurm(), settings=own % "container: 'docker://pytorch/pytorch'")
+    assert done.returncode == 0, done.stdout
+    assert "ok interpreter python3 is that of environment.container and is not tried on this node" in lines(done)
+
+
+def test_an_environment_that_no_script_can_be_written_from_is_a_problem(node: Cli) -> None:
+    own = "machines: {juwels-booster: {account: mine, environment: {archive: /data/environment.zip}}}"
+    done = node(slurm(), settings=own)
+    assert done.returncode == 1
+    assert (
+        "problem environment environment.archive '/data/environment.zip' is no archive that scripts can unpack"
+        in "\n".join(lines(done))
+    )
+
+
+def test_a_resource_group_that_pjm_refuses_does_not_hide_the_others(node: Cli) -> None:
+    gone = {**pjm(), "pjacl": pjm()["pjacl"].replace("small*)", "smaller*)")}
+    found = lines(node(gone, settings=FUGAKU))
+    assert "ok scheduler PJM answers" in found
+    assert any(
+        line.startswith("warning queues small is not to be had: pjacl failed: [ERR.] PJM 0058") for line in found
+    )
+    assert any("large, spot-" in line and "as the profile says" in line for line in found) or any(
+        "large: " in line for line in found
+    )
+    down = {**pjm(), "pjacl": "echo '[ERR.] PJM 0390 pjacl PJM daemon is not present.' >&2; exit 1"}
+    assert "problem scheduler PJM does not answer: pjacl failed: [ERR.] PJM 0390" in "\n".join(
+        lines(node(down, settings=FUGAKU))
+    )
+
+
+def test_a_runs_folder_below_a_file_is_a_problem(node: Cli, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = node(slurm(), "--out", "file/runs", settings=JUWELS)
+    assert done.returncode == 1
+    assert f"problem runs folder {tmp_path}/file is no folder; choose another with --out" in lines(done)
 
 
 def test_a_folder_that_cannot_be_written_to_is_a_problem(node: Cli, tmp_path: Path) -> None:

@@ -95,6 +95,7 @@ def test_what_sbatch_lets_through_is_caught(text: str, sentence: str) -> None:
     ("text", "sentence"),
     [
         (slurm(*GOOD_SLURM, "--bogus-flag"), "6: error: sbatch knows no option --bogus-flag"),
+        (slurm(*GOOD_SLURM, "--share"), "6: error: sbatch knows no option --share"),
         (slurm(*GOOD_SLURM, "--node=4"), "6: error: sbatch knows no option --node; did you mean '--nodes'?"),
         (slurm("--account=a", "--partition=booster", "--nodes=900", "--time=1:00:00"),
          "4: error: --nodes: booster takes 1 to 384 nodes and not 900"),
@@ -180,8 +181,28 @@ def test_limits_of_resource_groups_count() -> None:
 def test_a_site_is_found_by_its_resource_group_and_brings_its_options() -> None:
     assert said(pjm("-L rscgrp=share-short,gpu=1", "--omp thread=4")) == []
     (only,) = said(pjm("-L node=1", "--omp thread=4"))
-    assert only == "3: warning: only Wisteria knows the option --omp; name the machine with --machine"
+    assert only == "3: warning: the option --omp is known only at Wisteria; name the machine with --machine"
     assert said(pjm(*GOOD_PJM, "--no-check-directory")) == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [  # as public scripts of Genkai, Flow and HOKUSAI have them
+        "-L rscgrp=b-batch-mig,gpu=1", "-L rscgrp=a-batch,vnode=1,vnode-core=32", "-L rscgrp=c-batch,gpu=4,jobenv=singularity",
+        "-L rscunit=cx,rscgrp=cxgfs-share,gpu=1", "-L rscunit=bwmpc,vnode=4,vnode-core=40",
+    ],
+)  # fmt: skip
+def test_sites_that_share_nodes_are_found_by_their_names_for_queues(given: str) -> None:
+    assert said(pjm(given)) == []
+    own = FUGAKU.model_copy(update={"name": "my-cluster", "requires": (), "resources": {}})
+    others = [each for each in said(pjm(given), own) if "has no queue" not in each]
+    assert others == [], "a person's own profile of such a site"
+
+
+def test_a_key_that_several_sites_know_names_them_all() -> None:
+    (only,) = said(pjm("-L node=1,jobenv=singularity"))
+    assert only.startswith("2: warning: the key jobenv of -L is known only at Fugaku and ")
+    assert "Wisteria" in only
 
 
 def test_cores_gpus_and_memory_of_a_node_count() -> None:
@@ -213,6 +234,24 @@ def test_a_line_that_only_looks_like_a_directive_is_a_warning(line: str) -> None
     (only,) = said(f"#!/bin/bash\n#SBATCH --ntasks=1\n{line}\ntrue\n")
     assert only.startswith("3: warning: the line is a comment and no directive; write '#SBATCH '")
     assert said(f"#!/bin/bash\n#SBATCH --ntasks=1\n#{line.strip()}\ntrue\n") == [] or line.startswith("#s")
+
+
+def test_directives_go_on_behind_an_indented_comment() -> None:
+    assert said("#!/bin/bash\n  # what follows is read by sbatch too\n#SBATCH --nodes=1\ntrue\n") == []
+
+
+def test_a_carriage_return_inside_a_line_is_no_end_of_line() -> None:
+    assert said(slurm("--nodes=1", body="printf 'loss\r'\ntrue")) == []
+
+
+def test_patterns_that_a_script_switches_on_are_known_to_the_syntax_check() -> None:
+    assert said(slurm("--nodes=1", body="shopt -s extglob\nls !(*.txt)")) == []
+    assert "bash cannot read this" in said(slurm("--nodes=1", body="ls !(*.txt"))[0]
+
+
+@pytest.mark.parametrize("indexes", ["[0-31]%4", "[1,3,5-7]", "[1-100%10]", "0-15:4"])
+def test_indexes_of_an_array_may_stand_in_brackets(indexes: str) -> None:
+    assert said(slurm(f"--array={indexes}")) == []
 
 
 def test_directives_of_a_script_that_the_script_writes_are_its_own() -> None:

@@ -23,6 +23,7 @@ def said(body: str, head: str = "#SBATCH --nodes=1") -> list[str]:
     [
         "echo $gone", 'echo "${gone}"', "echo ${gone%.txt}", "echo ${#gone}", "echo $((gone + 1))", "echo `echo $gone`",
         'x="$(echo "a $gone")"', "cat <<EOF\n$gone\nEOF", "cat <<-EOF\n\t$gone\n\tEOF", "srun -n $gone true", "export gone; echo $gone",
+        '[ "$gone" = yes ] && true', '[ "x$gone" = xy ] && true', "x=${gone:-1}; echo $gone",
         "(( gone > 3 )) && true", "echo ${x:-$gone}", "echo ${gone[0]}", 'echo \'$a\' "\'$gone\'"',
     ],
 )  # fmt: skip
@@ -41,6 +42,11 @@ def test_a_variable_that_is_assigned_nowhere_is_an_error(body: str) -> None:
         "printf -v there %s x; echo $there", "mapfile -t there < f; echo ${there[0]}", "echo $1 $@ $? $$ $#",
         "local there=1; echo $there", "((there = 3)); echo $there", "for ((there=0; there<3; there++)); do echo $there; done",
         "there[1]=2; echo ${there[1]}", "there+=x; echo $there", "echo $HOME $PATH $RANDOM $SCRATCH", "echo $'\\'$there'",
+        "let 'there = 3'; let there++; echo $there", "coproc there { cat; }; echo ${there[0]}", "exec {there}>file; echo $there",
+        'printf -v "there" x; echo $there', "sleep 1 & wait -n -p there; echo $there", "echo $_",
+        "srun ${there:+--reservation $there} true", 'if [ "${there:-}" ]; then echo $there; fi', ": ${there:?}; echo $there",
+        '[ "$there" ] && echo $there', '[[ $there ]] && echo $there', 'if [ "$there" = "" ]; then echo none; fi',
+        "[ x$there != x ] && echo $there", 'test "x${there}" = "x" || echo $there', "[ \"$there\" == '' ] || echo $there",
         "X=1 there=2 env; echo $there", "echo ${there:?must be set}", "echo a#$HOME # $there", "echo $((16#ff + 0x1f))",
     ],
 )  # fmt: skip
@@ -48,7 +54,9 @@ def test_a_variable_with_an_origin_is_none(body: str) -> None:
     assert said(body) == []
 
 
-@pytest.mark.parametrize("command", ["source env.src", ". ./env.src", "module load CUDA", "ml CUDA", 'eval "$(tool)"'])
+@pytest.mark.parametrize(
+    "command", ["export $(cat .env)", "source env.src", ". ./env.src", "module load CUDA", "ml CUDA", 'eval "$(tool)"']
+)
 def test_a_file_or_module_before_it_may_set_anything_so_it_is_a_warning(command: str) -> None:
     (only,) = said(f"{command}\necho $gone")
     assert only.startswith("warning: $gone is assigned nowhere in this script")

@@ -197,6 +197,38 @@ def test_llm_foundrys_file_holds_the_point() -> None:
     assert file["fsdp_config"]["sharding_strategy"] == "FULL_SHARD"
 
 
+@pytest.mark.parametrize(("warmup", "decay", "wanted"), [(0, None, "7"), (2000, None, "2001"), (10, 100, "100")])
+def test_megatron_gets_a_decay_longer_than_the_warm_up_which_it_asserts(warmup: int, decay: int, wanted: str) -> None:
+    sets = {"training.optimizer.warmup_steps": warmup, "training.optimizer.decay_steps": decay}
+    for system, pattern in (
+        ("megatron-lm", "juwels-*-dp4-*"),
+        ("megatron-deepspeed-fugaku", "fugaku-gpt-30b-dp16-tp4-*"),
+    ):
+        command = options(one("30b_scaling", pattern, system, **sets).extra["workload.sh"])
+        assert command["--lr-decay-iters"] == [wanted]
+        assert command["--lr-warmup-iters"] == [str(warmup)]
+
+
+def test_nanotron_counts_its_decay_from_the_end_of_the_warm_up() -> None:
+    sets = {"training.optimizer.warmup_steps": 10, "training.optimizer.decay_steps": 100}
+    file = yaml.safe_load(one("nanotron_llama2_7b", "dp4-*", "nanotron", **sets).extra["workload.yaml"])
+    assert file["optimizer"]["learning_rate_scheduler"]["lr_decay_steps"] == 90
+
+
+def test_llm_foundrys_flash_attention_is_not_asked_for_fp32() -> None:
+    point = one("mpt_sweep", "mosaicml-h100-80gb-mpt-7b-dp8-ac-none-*", "llm-foundry", precision="fp32")
+    assert yaml.safe_load(point.extra["workload.yaml"])["model"]["attn_config"]["attn_impl"] == "torch"
+
+
+def test_a_container_sees_what_the_system_reads_and_runs_the_python_of_its_environment() -> None:
+    environment = {"environment.container": "/i.sif", "environment.venv": "/p/venv"}
+    point = one("30b_scaling", "juwels-*-dp4-*", "megatron-deepspeed", **environment)
+    (line,) = [each for each in point.script.splitlines() if "apptainer exec" in each]
+    assert f"--bind '{CODE}/Megatron-DeepSpeed' --bind '{CODE}/data' /i.sif bash" in line
+    text = one("nanotron_llama2_7b", "dp4-*", "nanotron", **environment).extra["workload.sh"]
+    assert "exec /p/venv/bin/python -m torch.distributed.run " in text
+
+
 def test_deepspeeds_files_hold_the_batch() -> None:
     for system, name, pattern, sets in EXAMPLES:
         if system in ("megatron-deepspeed", "fmengine"):
@@ -221,6 +253,13 @@ def test_deepspeeds_files_hold_the_batch() -> None:
         ("torchtitan", "torchtitan_llama", {"tp": 2}, "set layout.sequence_parallel: true"),
         ("torchtitan", "torchtitan_llama", {"ac": "core-attention"}, "cannot say training.activation_checkpointing core-attention"),
         ("nanotron", "mpt_sweep", {}, "nanotron cannot say model.family mpt (it knows: llama)"),
+        ("nanotron", "nanotron_llama2_7b", {"data.kind": "megatron", "data.path": "/d/text"}, "nanotron cannot say data.kind megatron"),
+        ("megatron-lm", "30b_scaling", {"training.weights": "/w/llama"}, "megatron-lm cannot say training.weights /w/llama"),
+        ("megatron-lm", "30b_scaling", {"communication": "gloo"}, "cannot say training.communication gloo (it knows: auto, nccl)"),
+        ("llm-foundry", "mpt_sweep", {"compile": True}, "llm-foundry cannot say training.compile true (it knows: auto, false)"),
+        ("fmengine", "fmengine_llama", {"sharding": "zero1", "training.optimizer.schedule": "cosine"}, "fmengine cannot say training.optimizer.schedule"),
+        ("torchtitan", "torchtitan_llama", {"training.optimizer.decay_steps": 9}, "torchtitan cannot say training.optimizer.decay_steps 9"),
+        ("torchtitan", "torchtitan_llama", {"dp": 1, "tp": 8, "sequence_parallel": True}, "only where weights are sharded, and else in fp32"),
     ],
 )  # fmt: skip
 def test_what_a_system_cannot_say_is_refused(system: str, name: str, sets: dict[str, Any], sentence: str) -> None:

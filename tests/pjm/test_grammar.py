@@ -76,6 +76,54 @@ def test_a_wrong_option_is_refused_in_pjms_words(pjm: PJM, options: list[str], w
     assert refusal(pjm, *LEAST, *options) == words
 
 
+@pytest.mark.parametrize(
+    "options",
+    [  # a value out of what the Command Reference allows (p.76-90)
+        "-L node=4x6x8:mesh:strict", "-L node=12:noncont:io-exclusive", "-L node=12:io-exclusive", "-L node=1x2x3x4", "-L node=2147483648",
+        "-L node=4:strict:torus", "-L elapse=2147483648", "-L elapse=2h-1h", "-L elapse=1d", "-L proc-openfd=1048577", "-L proc-stack=8MB",
+        "-L node-mem=1Gb", f"-L rscunit={'u' * 64}", "--llio cn-cache-size=1Mi", "--llio stripe-size=32Ki", "--llio stripe-count=0",
+        "--llio perf=on", "--llio localtmp-size", "--mpi proc=0", "--mpi proc", "--mpi shape=2", "--mpi rank-map-bynode=X",
+        "--mpi rank-map-bynode=XX", "--mpi assign-online-node=1", "-m q", "--net-route fast", "-w wait", "-z id", "-x 1A=2",
+        f"--comment {'c' * 256}", "--at 20301301", "--at tomorrow",
+    ],
+)  # fmt: skip
+def test_a_value_out_of_bounds_is_refused(pjm: PJM, options: str) -> None:
+    shape = () if "node=" in options else ("-L", "node=2x3x2")
+    assert refusal(pjm, *LEAST, *shape, *options.split()).startswith("[ERR.] PJM 0004 pjsub Invalid option argument: ")
+
+
+@pytest.mark.parametrize(
+    "options",
+    ["-L node=4x6x8:torus:strict-io", "-L node=4x6x8:torus:strict:no-io-exclusive", "-L node=12:torus:io-exclusive", "-L ru=rscunit_ft01",
+     "-L node=12:noncont:no-io-exclusive", "-L proc-core=unlimited", "--llio stripe-size=64Ki,perf", "--mpi assign-online-node",
+     "--mpi shape=2x3", "-m b,e,r", "-w nowait", "--net-route static", f"--comment {'c' * 255}", "-jS", "--rsc-list=node=3"],
+)  # fmt: skip
+def test_a_value_at_its_bounds_is_accepted(pjm: PJM, options: str) -> None:
+    shape = ("-L", "node=2x3") if "shape" in options else ()
+    accepted(pjm, *LEAST, *shape, *options.split())
+
+
+def test_a_prefix_of_directives_has_at_most_63_characters(pjm: PJM) -> None:
+    assert refusal(pjm, *LEAST, "-C", "#" + "p" * 63).startswith("[ERR.] PJM 0004 pjsub ")
+
+
+def test_of_restart_and_norestart_the_last_one_counts(pjm: PJM) -> None:
+    assert accepted(pjm, *LEAST, "--restart", "--norestart")["restart"] is False
+    assert accepted(pjm, *LEAST, "--norestart", "--restart")["restart"] is True
+
+
+def test_more_than_64_custom_resources_are_refused(pjm: PJM) -> None:
+    pjm.set(custom={f"c{number}": "any" for number in range(65)}, custom_defaults={})
+    given = ",".join(f"c{number}=1" for number in range(65))
+    assert refusal(pjm, *LEAST, "-L", given) == "[ERR.] PJM 0077 pjsub Too many custom resources specified.\n"
+
+
+def test_a_hostfile_for_ranks_by_node_may_be_short_and_repeat_nodes(pjm: PJM) -> None:
+    (pjm.work / "hosts").write_text("(1)\n(0)\n(1)\n")
+    options = (*LEAST, "-L", "node=2", "--mpi", "proc=6,max-proc-per-node=4,rank-map-bynode,rank-map-hostfile=hosts")
+    assert accepted(pjm, *options)["mpi"]["order"] == [1, 0, 1]
+
+
 def test_an_option_without_its_argument_is_refused(pjm: PJM) -> None:
     words = "[ERR.] PJM 0001 pjsub Unknown option or no option argument: -L.\n"
     assert pjm.pjsub(pjm.script("true"), "-L").stderr == words + TRY

@@ -50,6 +50,20 @@ def test_stock_tcs_writes_beside_the_jobs_output(wisteria: PJM) -> None:
     assert wisteria.text("job.sh.1.out.1.1") == "1\n"
 
 
+def test_stock_tcs_writes_all_ranks_to_one_file_if_told_so(wisteria: PJM) -> None:
+    (wisteria.work / "job.sh").write_text(
+        "#!/bin/bash\n#PJM -g hp000000 -L rscgrp=debug-o,node=2 --mpi proc=2\n"
+        "mpiexec -of all.%j sh -c 'echo $PMIX_RANK; echo err >&2'\n"
+        "mpiexec -ofout out -oferr err sh -c 'echo $PMIX_RANK; echo err >&2'\n"
+    )
+    wisteria.pjsub("job.sh")
+    wisteria.wait("1")
+    assert sorted(wisteria.text("all.1").split()) == ["0", "1", "err", "err"]
+    assert sorted(wisteria.text("out").split()) == ["0", "1"]
+    assert wisteria.text("err") == "err\nerr\n"
+    assert wisteria.text("job.sh.1.err") == ""
+
+
 def test_silent_ranks_leave_no_file_unless_asked_to(pjm: PJM) -> None:
     body = "mpiexec -n 2 -std-proc {}/o sh -c '[ $PMIX_RANK = 0 ] && echo hi; true'"
     ran(pjm, body.format("a") + "\nPLE_MPI_STD_EMPTYFILE=on " + body.format("b"))

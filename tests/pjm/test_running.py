@@ -101,6 +101,28 @@ def test_the_environment_is_a_logins_with_pjms_variables(pjm: PJM) -> None:
     assert not absent & found.keys()
 
 
+def test_an_adaptive_job_that_is_not_started_again_finds_that_in_its_environment(pjm: PJM) -> None:
+    job = pjm.submit("env", "-L elapse=1h-2h", "--norestart", "-N named")
+    pjm.wait(job)
+    found = variables(pjm.text(f"named.{job}.out"))
+    expected = {
+        "PJM_ELAPSED_TIME_MODE": "adaptive", "PJM_ADAPTIVE_ELAPSED_TIME_MIN": "3600", "PJM_ADAPTIVE_ELAPSED_TIME_MAX": "7200",
+        "PJM_NORESTART": "1", "PJM_JOBNAME": "named", "PJM_SHELL": found["SHELL"], "PJM_DPREFIX": "#PJM",
+    }  # fmt: skip
+    assert {name: found.get(name) for name in expected} == expected
+
+
+def test_a_hostfile_that_is_gone_when_the_job_starts_ends_it(pjm: PJM) -> None:
+    (pjm.work / "hosts").write_text("(0)\n(1)\n")
+    pjm.environment["FAKEPJM_MAX_RUN"] = "0"
+    job = pjm.submit("true", "-L node=2 --mpi rank-map-hostfile=hosts")
+    (pjm.work / "hosts").unlink()
+    pjm.environment["FAKEPJM_MAX_RUN"] = "1"
+    pjm.run("pjdel", "999")  # any command that looks at the queue
+    pjm.wait(job)
+    assert pjm.status(job)["REASON"] == "INVALID HOSTFILE"
+
+
 def test_axes_that_the_shape_has_not_are_unset(pjm: PJM) -> None:
     job = pjm.submit("env", "-L node=2", "--mpi rank-map-bychip")
     pjm.wait(job)

@@ -7,10 +7,12 @@ import shlex
 import shutil
 import sys
 
+from hpcscale.jobs import python_environment
 from hpcscale.jobs.doctor.ask import Answer, ask, last_line
 from hpcscale.jobs.doctor.check import Check, Status
 from hpcscale.spec.job import Settings
 from hpcscale.spec.machine import Machine
+from hpcscale.spec.problems import InputError
 
 _SECONDS = 60.0  # modules on a busy parallel file system take their time
 _NEEDED = ("hpcscale", "torch")
@@ -19,19 +21,36 @@ _FIND = "import importlib.util as u, sys; sys.exit(' '.join(m for m in sys.argv[
 
 def environment(machine: Machine, settings: Settings) -> list[Check]:
     """Looks at paths, loads the modules in a login shell of its own, and asks the interpreter for its packages."""
-    return [*_paths(settings), *_modules(machine, settings), *_interpreter(machine, settings)]
+    return [
+        *_written(machine, settings),
+        *_paths(settings),
+        *_modules(machine, settings),
+        *_interpreter(machine, settings),
+    ]
+
+
+def _written(machine: Machine, settings: Settings) -> list[Check]:
+    """What no script can be written from."""
+    try:
+        python_environment.resolve(machine, settings)
+    except InputError as error:
+        return [Check("environment", "problem", str(error))]
+    return []
 
 
 def _paths(settings: Settings) -> list[Check]:
     own = settings.environment
+    packed = own.archive and not own.archive.endswith(python_environment.IMAGE)  # then venv is a folder of the archive
     named = {
-        "venv": (own.venv, f"{own.venv}/bin/activate"),
-        "archive": (own.archive, own.archive),
-        "container": (own.container, own.container),
+        "venv": own.venv
+        and not packed
+        and f"{own.venv}/bin/{'python' if own.container or own.archive else 'activate'}",
+        "archive": own.archive,
+        "container": own.container and "://" not in own.container and own.container,  # else the runtime fetches it
     }
     checks = []
-    for key, (value, path) in named.items():
-        if value and path:
+    for key, path in named.items():
+        if path:
             there = os.path.exists(path)
             message = f"{path} is there" if there else f"{path} is not there; make it, or correct environment.{key}"
             checks.append(Check(key, "ok" if there else "problem", message))
@@ -69,6 +88,9 @@ def _complaint(answer: Answer) -> str:
 def _interpreter(machine: Machine, settings: Settings) -> list[Check]:
     """The compute node's interpreter, as far as this node can tell."""
     python, own = settings.python or machine.python, settings.environment
+    if own.archive or own.container:
+        kind = "archive" if own.archive else "container"
+        return [Check("interpreter", "ok", f"{python} is that of environment.{kind} and is not tried on this node")]
     if "/" in python and not os.path.exists(python):
         return [Check("interpreter", "problem", f"{python} is not there; correct python in the settings file")]
     if machine.scheduler == "pjm":

@@ -14,7 +14,9 @@ _BYTES, _FILES = 10 * 2**30, 10_000  # below so much a checkpoint or a study may
 def files(out: Path) -> list[Check]:
     """Can be written to, free space, room for files. What a quota leaves is not asked."""
     folder = Path(os.path.abspath(out))
-    while not folder.is_dir():
+    while not os.path.isdir(folder):  # Path.is_dir raises where a folder above may not be entered
+        if os.path.lexists(folder):
+            return [Check("runs folder", "problem", f"{folder} is no folder; choose another with --out")]
         folder = folder.parent
     try:
         with tempfile.TemporaryFile(dir=folder):

@@ -19,24 +19,27 @@ _VOLUME = re.compile(r"/vol\d+")
 def queues(machine: Machine) -> tuple[list[Check], dict[str, Limits]]:
     """What pjacl says of the profile's resource groups, for the person who asks."""
     found: dict[str, Limits] = {}
+    refused: dict[str, str] = {}
     unread = []
-    for queue in machine.queues:
-        answer = ask(["pjacl", "--rg", queue.name])
+    for name in dict.fromkeys(queue.name for queue in machine.queues):
+        answer = ask(["pjacl", "--rg", name])
         if not answer:
-            way = "try it by hand, and ask the site if it is down"
-            if not found and not unread:
-                return [Check("scheduler", "problem", f"PJM does not answer: {answer.failure}; {way}")], {}
-            unread.append(queue.name)
-            continue
-        limits = resource_group(queue.name, answer.output)
-        if limits is None:
-            unread.append(queue.name)
+            refused[name] = answer.failure
+            if not answer.errors and not found:  # it hangs, or is not there: the next question would take as long
+                break
+        elif limits := resource_group(name, answer.output):
+            found[name] = limits
         else:
-            found[queue.name] = limits
+            unread.append(name)
+    if refused and not found and not unread:
+        way = "try it by hand, and ask the site if it is down"
+        return [Check("scheduler", "problem", f"PJM does not answer: {next(iter(refused.values()))}; {way}")], {}
     checks = [Check("scheduler", "ok", "PJM answers")]
     if unread:
         message = f"what pjacl says of {', '.join(unread)} cannot be read; compare it by hand: pjacl --rg {unread[0]}"
         checks.append(Check("queues", "warning", message))
+    way = "correct the profile, or do not use it where it is not open to you"
+    checks += [Check("queues", "warning", f"{name} is not to be had: {why}; {way}") for name, why in refused.items()]
     return checks, found
 
 

@@ -26,8 +26,7 @@ def lint(text: str, name: str, machine: Machine | None = None) -> list[Finding]:
     found = _schedulers(source)
     needing = [each for each in found if schedulers()[each].needs_shebang] or found
     remarks += script.shebang(source, schedulers()[needing[0]] if needing else None)
-    fitting = machine if machine and machine.scheduler in found else None
-    readings = [_read(source, each, fitting) for each in found]
+    readings = [_read(source, each, machine if machine and machine.scheduler == each else None) for each in found]
     for spoken, reading in readings:
         remarks += reading.remarks + combine.contradictions(reading, spoken)
         remarks += script.overlooked(source, spoken.base, frozenset(code.here_documents))
@@ -52,12 +51,14 @@ def _starts_a_line(text: str, prefix: str) -> bool:
 
 
 def _read(source: Script, scheduler: str, machine: Machine | None) -> tuple[Grammar, Reading]:
+    """``machine``: one that speaks the scheduler's language, or None."""
     lines = script.directives(source, schedulers()[scheduler])
-    plain = grammar(scheduler, machine if machine and machine.scheduler == scheduler else None)
-    if scheduler == "pjm" and machine is None:
-        words = _site_words(options.read(lines, plain))
-        plain = grammar(scheduler, None, words)
-    return plain, options.read(lines, plain)
+    plain = grammar(scheduler, machine)
+    reading = options.read(lines, plain)
+    if plain.site or not (words := _site_words(reading)):
+        return plain, reading
+    there = grammar(scheduler, machine, words)
+    return there, options.read(lines, there)
 
 
 def _site_words(reading: Reading) -> frozenset[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -76,7 +77,7 @@ class SiteFile(Strict):
     site: str
     machines: tuple[str, ...] = ()
     resource_units: tuple[str, ...] = ()
-    resource_groups: tuple[str, ...] = ()
+    resource_groups: tuple[str, ...] = ()  # patterns, as the units
     options: dict[str, Rule] = Field(default_factory=dict)
     keys: dict[str, dict[str, Rule]] = Field(default_factory=dict)
     refused: tuple[str, ...] = ()
@@ -152,7 +153,9 @@ def _chosen(resource: Resource) -> Rule:
 def _is_here(site: SiteFile, machine: Machine | None, words: frozenset[str]) -> bool:
     if machine is not None and machine.name in site.machines:
         return True
-    return bool(words & {*site.resource_units, *site.resource_groups})
+    return any(
+        fnmatchcase(word, pattern) for word in words for pattern in (*site.resource_units, *site.resource_groups)
+    )
 
 
 def _names(site: SiteFile) -> list[tuple[str, str]]:

@@ -142,14 +142,18 @@ class _Reader:
 
     def _unknown(self, name: str, candidates: list[str] | None = None) -> None:
         self.after_unknown = True
-        where = next((site for known, site in self.grammar.elsewhere if known == name), None)
+        where = self._elsewhere(name)
         if where and not self.grammar.site:
-            self._warning(f"only {where} knows the option {name}; name the machine with --machine")
+            self._warning(f"the option {name} is known only at {where}; name the machine with --machine")
             return
         valid = candidates or [each for each in self.grammar.options if len(each) > 2 or len(name) <= 2]
         command = "sbatch" if self.grammar.base.scheduler == "slurm" else "pjsub"
         site = f" at {self.grammar.site}" if where else ""
         self._error(f"{command} knows no option {name}{site}{suggestion(name, valid)}")
+
+    def _elsewhere(self, name: str) -> str:
+        """The other sites that know the option or key."""
+        return " and ".join(site for known, site in self.grammar.elsewhere if known == name)
 
     def _give(self, option: Option, value: str | None) -> None:
         rule = option.rule
@@ -202,11 +206,11 @@ class _Reader:
         self._record(key.name, value.strip() if equals else None)
 
     def _unknown_key(self, option: str, name: str, known: dict[str, Option]) -> None:
-        where = next((site for each, site in self.grammar.elsewhere if each == f"{option} {name}"), None)
+        where = self._elsewhere(f"{option} {name}")
         hint = suggestion(name, known)
         if not self.grammar.site and (where or "did you mean" not in hint):
-            who = f"only {where} knows" if where else "PJM itself does not know"
-            self._warning(f"{who} the key {name} of {option}; name the machine with --machine")
+            who = f"is known only at {where}" if where else "is none that PJM itself knows"
+            self._warning(f"the key {name} of {option} {who}; name the machine with --machine")
         else:
             self._error(f"{option} knows no key {name}{hint}")
 

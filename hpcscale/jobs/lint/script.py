@@ -27,7 +27,7 @@ class Script:
     def body(self) -> int:
         """The number of the first line that is neither blank nor a comment; behind the last line if none is."""
         for number, line in enumerate(self.lines, start=1):
-            if line.strip() and not line.startswith("#"):
+            if line.strip() and not line.lstrip().startswith("#"):
                 return number
         return len(self.lines) + 1
 
@@ -35,11 +35,11 @@ class Script:
 def read(text: str) -> Script:
     """The script's lines, with what is wrong with its line ends."""
     remarks: list[Remark] = []
-    if "\r" in text:
-        line = text.count("\n", 0, text.index("\r")) + 1
+    if "\r\n" in text:
+        line = text.count("\n", 0, text.index("\r\n")) + 1
         way = "convert the file with: sed -i 's/\\r$//' FILE"
         remarks.append(error(line, f"the line ends as on Windows (\\r\\n), which schedulers and shells refuse; {way}"))
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
+        text = text.replace("\r\n", "\n")
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         remarks.append(error(line, "the line holds a NUL character, so this is no text; give the script itself"))
@@ -98,13 +98,18 @@ def overlooked(script: Script, scheduler: SchedulerFile, quoted: frozenset[int])
     return remarks
 
 
+def _options(script: Script) -> list[str]:
+    """Without running anything, bash does not see that the script switches on patterns such as !(*.txt)."""
+    return ["-O", "extglob"] if "extglob" in script.text else []
+
+
 def syntax(script: Script) -> list[Remark]:
     """What bash says about the syntax, without running anything."""
     if not script.shell:
         return []
     try:
         done = subprocess.run(
-            ["bash", "-n"],
+            ["bash", *_options(script), "-n"],
             input=script.text.encode("utf-8", "surrogatepass"),
             capture_output=True,
             timeout=_SECONDS,

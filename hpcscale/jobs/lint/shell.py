@@ -17,9 +17,17 @@ _NUMBER = re.compile(r"\d\w*(#\w+)?", re.ASCII)
 _ARITHMETIC = re.compile(r"\s*(?:[-+*/%&|^]|<<|>>)?=(?!=)|\s*(?:\+\+|--)")
 
 _ASSIGNED = re.compile(r"(?:^|[\s;&|(){}`\"'!])([A-Za-z_]\w*)(?:\[[^\]\n]*\])?\+?=", re.MULTILINE | re.ASCII)
-_DECLARED = re.compile(r"\b(?:declare|local|typeset|readonly|read|mapfile|readarray|getopts)\b([^\n;|&<>]*)", re.ASCII)
-_LOOPED = re.compile(r"\b(?:for|select|printf\s+-v)\s+([A-Za-z_]\w*)", re.ASCII)
+_DECLARED = re.compile(
+    r"\b(?:declare|local|typeset|readonly|read|mapfile|readarray|getopts|let)\b([^\n;|&<>]*)", re.ASCII
+)
+_NAMED = re.compile(
+    r"\b(?:for|select|coproc|printf\s+-v|wait\s+(?:-\w+\s+)*-p)\s+[\"']?([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\}[<>]", re.ASCII
+)
 _TESTED = re.compile(r"(?:\[|\btest|&&|\|\||!)\s+(?:!\s+)?-[znv]\s+\"?\$?\{?([A-Za-z_]\w*)", re.ASCII)
+# [ "$x" ], [ "$x" = "" ], [ x$x != x ]
+_COMPARED = re.compile(
+    r"(?:\[|\btest)\s+(?:!\s+)?\"?(x?)\$\{?([A-Za-z_]\w*)\}?\"?\s+(?:\]|(?:!=|==?)\s+\"?\1\"?\s)", re.ASCII
+)
 _COMMAND = re.compile(
     r"(?:^|[;&|({!]|\b(?:then|do|else|if|while|until|time|command|builtin)\s)\s*"
     r"([\w.]+)(?:[ \t]+([^\n;&|)]*))?",
@@ -50,9 +58,9 @@ def read(text: str) -> Shell:
     scanner = _Scanner(text)
     scanner.run()
     found, code = scanner.found, "".join(scanner.code)
-    found.defined |= set(_ASSIGNED.findall(code)) | set(_LOOPED.findall(code))
+    found.defined |= set(_ASSIGNED.findall(code)) | {name for names in _NAMED.findall(code) for name in names}
     found.defined |= {name for arguments in _DECLARED.findall(code) for name in _NAME.findall(arguments)}
-    found.tested |= set(_TESTED.findall(code))
+    found.tested |= set(_TESTED.findall(code)) | {name for _, name in _COMPARED.findall(code)}
     found.commands = [(scanner.line(m.start(1)), m[1], (m[2] or "").strip()) for m in _COMMAND.finditer(code)]
     return found
 
@@ -138,6 +146,10 @@ class _Scanner:
             self._use(name, at, guarded=operator is not None)
             if operator in ("=", ":="):
                 self.found.defined.add(name)
+            elif operator and (
+                operator[-1] in "+?" or text[match.end() : match.end() + 1] == "}"
+            ):  # ${x:-} takes it for empty
+                self.found.tested.add(name)
             self._push("parameter", "}", match.end() - at)
         elif text.startswith("${", at):
             self._push("parameter", "}", 2)
@@ -197,6 +209,7 @@ class _Scanner:
         first = self.line(start) - 1
         self.found.uses += [Use(use.name, use.line + first, use.guarded) for use in inner.found.uses]
         self.found.defined |= inner.found.defined
+        self.found.tested |= inner.found.tested
 
     def _use(self, name: str, at: int, guarded: bool = False) -> None:
         self.found.uses.append(Use(name, self.line(at), guarded))

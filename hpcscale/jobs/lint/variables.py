@@ -77,6 +77,7 @@ def _other_origin(use: Use, shell: Shell, grammar: Grammar | None, reading: Read
         return "the shell that submits"
     words = shell_file().may_define
     for line, word, arguments in shell.commands:
-        if word in words and line <= use.line and not re.search(r"/bin/activate\b", arguments):
+        any_name = word in words or (word == "export" and arguments[:1] in ("$", "`"))  # export $(cat .env)
+        if any_name and line <= use.line and not re.search(r"/bin/activate\b", arguments):
             return f"line {line} ({word})"
     return None

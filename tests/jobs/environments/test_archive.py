@@ -89,6 +89,16 @@ def test_an_archive_with_a_folder_around_it_is_told_so_before_any_rank_starts(tm
     assert [text for text in outputs if "/inst/venv/bin/python3 -m hpcscale.train" in text]
 
 
+def test_a_virtual_environment_whose_base_is_not_on_the_node_is_told_so(tmp_path: Path) -> None:
+    archive = packed(tmp_path)
+    (tmp_path / "packed" / "bin" / "python3").unlink()
+    (tmp_path / "packed" / "bin" / "python3").symlink_to("/gone/bin/python3.12")
+    subprocess.run(["tar", "-caf", archive, "-C", tmp_path / "packed", "."], check=True)
+    done = Cluster(tmp_path / "cluster").run(local_script(tmp_path, environment__archive=str(archive)))
+    assert done.returncode == 1
+    assert f"{archive} was made with /gone/bin/python3.12, which is not on this node; load the module" in done.stderr
+
+
 def test_what_conda_pack_left_to_do_is_done(tmp_path: Path) -> None:
     archive = packed(tmp_path)
     unpack = tmp_path / "packed" / "bin" / "conda-unpack"
@@ -208,7 +218,7 @@ def test_no_name_breaks_out_of_its_place(name: str, tmp_path: Path) -> None:
         assert subprocess.run(["bash", "-n", str(script)], check=False).returncode == 0
         start, end = text.index("\narchive="), text.index("\nlocal_copy=")
         assert expanded(text[start:end], "archive") == f"/{name}.tar"
-        start, end = text.index("\nbin="), text.index('\nif [ ! -x "$bin')
+        start, end = text.index("\nbin="), text.index('\nif [ -L "$bin')
         assert expanded(text[start:end], "bin") == f"/in/{name.rstrip('/')}/bin"
 
 

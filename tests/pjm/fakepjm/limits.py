@@ -101,7 +101,8 @@ def allocation(node: dict, group: dict) -> str:
     """torus, mesh or noncont; what the group does not allocate is refused (emulator choice: as an invalid argument)."""
     allowed = group.get("alloc", ["noncont", "mesh", "torus"])
     mode = node["mode"] or allowed[0]
-    if mode not in allowed or (node["strict"] and mode != "torus"):
+    torus_only = node["strict"] or node["exclusive"] == "io-exclusive"
+    if mode not in allowed or (torus_only and mode != "torus"):
         raise refused("pjsub", 4, option="-L", argument=f"node={'x'.join(map(str, node['shape']))}:{mode}")
     return mode
 

@@ -15,11 +15,11 @@ OPTIONS = {
     "stdin": ("stdin", 1), "x": ("export", 1), "mca": ("mca", 2), "am": ("drop", 1), "vcoordfile": ("vcoordfile", 1),
     "fjdbg-sig": ("drop", 1), "fjdbg-out-dir": ("drop", 1), "nompi": ("drop", 0), "debuglib": ("drop", 0),
 }  # fmt: skip
-# Options that Fugaku ignores with a remark (stock TCS writes all ranks to one file): how they are called, what is shown.
+# One file for all ranks, which Fugaku ignores with a remark: how they are called, which streams go there.
 SHARED_FILES = {
-    "std": ("-of/-std", "out"), "of": ("-of/-std", "out"),
-    "stdout": ("-ofout/-stdout", "out"), "ofout": ("-ofout/-stdout", "out"),
-    "stderr": ("-oferr/-stderr", "err"), "oferr": ("-oferr/-stderr", "err"),
+    "std": ("-of/-std", ("out", "err")), "of": ("-of/-std", ("out", "err")),
+    "stdout": ("-ofout/-stdout", ("out",)), "ofout": ("-ofout/-stdout", ("out",)),
+    "stderr": ("-oferr/-stderr", ("err",)), "oferr": ("-oferr/-stderr", ("err",)),
 }  # fmt: skip
 
 
@@ -37,7 +37,7 @@ class Launch:
         self.err: str | None = None
         self.stdin: str | None = None
         self.vcoordfile: str | None = None
-        self.ignored: list[tuple[str, str]] = []
+        self.shared: list[tuple[str, tuple[str, ...], str]] = []  # how it is called, streams, file
         self.environment: dict[str, str] = {}
 
 
@@ -65,7 +65,7 @@ def read_part(words: list[str], launch: Launch, environment: dict[str, str]) -> 
         word = queue.pop(0)
         name = word.lstrip("-")
         if name in SHARED_FILES:
-            launch.ignored.append((SHARED_FILES[name][0], take(queue, 1)[0]))
+            launch.shared.append((*SHARED_FILES[name], take(queue, 1)[0]))
             continue
         if name not in OPTIONS:
             raise Refused(f"mpiexec: unknown option {word}", USAGE)

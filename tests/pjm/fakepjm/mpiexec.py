@@ -77,10 +77,11 @@ class Run:
         self.local = placement.on_node(self.nodes)
         empty = os.environ.get("PLE_MPI_STD_EMPTYFILE") == "on"
         self.files = RankFiles(job, launch, self.count, site, os.getcwd(), empty)
-        for option, _ in dict.fromkeys(launch.ignored):
-            stream = "err" if "err" in option else "out"
-            shown = self.files.path(0, stream)
-            print(f"[WARN] PLE 0605 plexec ignore option {option}(std{stream} outputs to {shown}).", file=sys.stderr)
+        for option, streams, _ in dict.fromkeys(launch.shared) if self.files.fugaku else ():
+            shown = self.files.path(0, streams[0])
+            print(
+                f"[WARN] PLE 0605 plexec ignore option {option}(std{streams[0]} outputs to {shown}).", file=sys.stderr
+            )
         sys.stderr.flush()
 
     def cut(self) -> None:

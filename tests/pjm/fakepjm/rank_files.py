@@ -26,7 +26,10 @@ class RankFiles:
     def path(self, rank: int, stream: str) -> str:
         given = self.launch.out if stream == "out" else self.launch.err
         pattern = given or self.launch.both
-        if pattern is not None:
+        shared = next((file for _, streams, file in reversed(self.launch.shared) if stream in streams), None)
+        if shared is not None and not self.fugaku:
+            name = names.expand(shared, self.words)
+        elif pattern is not None:
             name = f"{names.expand(pattern, self.words, rank)}.{self.count}.{rank}"
         elif self.fugaku:
             block = rank // 1000 * 1000

@@ -5,6 +5,8 @@ export PYTHONPATH='/p/project1/<account>/Megatron-DeepSpeed'"${PYTHONPATH:+:$PYT
 # Whatever the system writes to a relative path lands in the attempt's folder.
 cd -- "$HPCSCALE_ATTEMPT"
 
+export CUDA_DEVICE_MAX_CONNECTIONS=1
+
 exec torchrun_jsc --nnodes=48 --nproc-per-node=4 --rdzv-backend=c10d --rdzv-id="$SLURM_JOB_ID" --rdzv-conf=is_host="$((SLURM_NODEID == 0))" --rdzv-endpoint="$MASTER_ADDR:$MASTER_PORT" \
   '/p/project1/<account>/Megatron-DeepSpeed/pretrain_gpt.py' \
   --num-layers 48 --hidden-size 7168 --ffn-hidden-size 28672 \

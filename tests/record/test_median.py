@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcscale.ingest.median import median_with_interval
+from hpcscale.record.median import median_with_interval
 
 
 @pytest.mark.parametrize(
