@@ -220,8 +220,9 @@ def _gradients(c: Cases, k: Values) -> Floats:
     """Reducing gradients over replicas that are no shards of each other, and gathering what ZeRO-1 updated."""
     n = c.replicas
     whole = _own(c) * c.element
+    summed = np.maximum(c.element, 4.0) * _own(c)  # gradients add up in fp32
     rate = ring_rate(c, n, c.tp, k)
-    reduce = k["exposed"] * 2 * (n - 1) / n * whole / rate
+    reduce = k["exposed"] * 2 * (n - 1) / n * summed / rate
     gather = np.where(c.sharding == 1, (n - 1) / n * whole / rate, 0.0)
     # hsdp reduces its shards over the replicas of the sharded group
     outer = np.maximum(n / c.shards, 1)
