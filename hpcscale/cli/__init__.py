@@ -16,7 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("init", "Write your settings: account or group, environment, interpreter."),
     "render": ("render", "Write the job scripts of a study."),
     "doctor": ("doctor", "Can this login node submit: queues, account, environment, files."),
-    "search": ("search", "Which layout of a model is best on so many nodes: all of them, ranked by what they will take."),
+    "search": ("search", "Rank all layouts of a model on so many nodes by what they will take."),
     "lint": ("lint", "Read job scripts strictly: directives, variables, limits of the machine."),
     "dryrun": ("dryrun", "Run single ranks of a job here without their memory: would they fit and work?"),
     "probe": ("probe", "Measure this computer, or write a job that measures a machine: products, memory, messages."),

@@ -156,8 +156,8 @@ def notes(shown: Shown) -> list[str]:
     found += _queues(shown)
     if asked.machine.calibration is None:
         found.append(
-            f"{asked.machine.name} was never calibrated: the times are those of its class of machines, which its own may "
-            "differ from by more than layouts do from each other; hpcscale calibrate makes them its own."
+            f"{asked.machine.name} was never calibrated: the times are those of its class of machines, and its own may differ by "
+            "more than these layouts do from each other; hpcscale calibrate makes them its own."
         )
     best = shown.choices[0].point
     from hpcscale.train.supported import not_built

@@ -90,7 +90,8 @@ def _allowed(point: Point, keys: dict[str, Any]) -> bool:
     training = point.training.model_copy(
         update={"micro_batch_size": keys["mbs"], "activation_checkpointing": keys["ac"]}
     )
-    broken = workload.violations(point.workload, point.machine, point.model, layout_of(keys), training, point.nodes)
+    parts = {"model": point.model, "layout": layout_of(keys), "training": training, "data": point.data}
+    broken = workload.violations(point.workload, point.machine, parts, point.nodes)
     return not list(broken)
 
 

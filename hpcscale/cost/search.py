@@ -21,8 +21,8 @@ from hpcscale.spec.model import Model
 from hpcscale.spec.point import Point
 from hpcscale.spec.problems import InputError
 
-# Predictions within a thousandth of each other are a tie, and the simpler layout comes first.
-_TIE = 1e-3
+# Predictions this near to each other are a tie, and the simpler layout comes first: none is that exact.
+_TIE = 0.005
 _HOUR = 3600.0
 
 
@@ -176,10 +176,10 @@ def _nearest(counts: Sequence[int], wanted: int) -> str:
 
 
 def _order(found: Layouts, seconds: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
-    """Fastest first; of those that tie the simplest: fewest axes, stages, shards and recomputed layers."""
-    parts = (found.tp > 1, found.pp > 1, found.cp > 1, found.virtual > 1, found.sequence_parallel)
-    simple = np.sum([*(part.astype(int) for part in parts), found.mode, found.sharding], axis=0)
-    return np.lexsort((found.micro_batch, simple, np.floor(np.log(seconds) / _TIE)))
+    """Fastest first; of those that tie the simplest: fewest axes, virtual stages, shards and recomputed layers."""
+    axes = (found.tp > 1, found.pp > 1, found.cp > 1, found.sequence_parallel)
+    simple = sum(each.astype(float) for each in axes) + np.log2(found.virtual) + found.mode + found.sharding
+    return np.lexsort((seconds, simple, np.floor(np.log(seconds) / _TIE)))
 
 
 def _firsts(found: Layouts) -> npt.NDArray[np.intp]:
