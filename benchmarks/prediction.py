@@ -174,7 +174,7 @@ def ranking(rows: list[Row]) -> dict[str, Any]:
             known = [] if protocol == "left out" else [row for row in measured(own) if row not in together]
             real = np.array([float(row["sec_per_iter"]) for row in together])
             seconds = real * (1 + np.array([error for error, _ in predicted(known, together, learned)]))
-            correlations.append(float(spearmanr(seconds, real).statistic))
+            correlations.append(float(spearmanr(seconds, real)[0]))  # type: ignore[arg-type]
             regrets.append(float(real[np.argmin(seconds)] / real.min() - 1))
         results[protocol] = {
             "groups": len(correlations), "spearman": float(np.mean(correlations)), "spearman_median": float(np.median(correlations)),

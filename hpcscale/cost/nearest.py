@@ -19,6 +19,7 @@ from hpcscale.spec.point import Point
 _PER_DOUBLING = {"micro_batch": 1.0, "tp": 3.0, "pp": 3.0, "cp": 4.0, "virtual": 0.5}
 _PER_WORD = {"mode": 1.0, "sharding": 1.5, "sequence_parallel": 0.5}
 _GIB = 2.0**30
+_TRIED = 2000  # candidates shown to a foreign program before giving up
 
 
 def nearest(point: Point) -> tuple[dict[str, Any], str] | None:
@@ -63,7 +64,7 @@ def _in_order(point: Point, found: Layouts, predictions: Predictions) -> Iterato
     if not len(fitting):
         return
     cost = _distance(point, found[fitting])
-    for place in fitting[np.lexsort((predictions.seconds[fitting], np.round(cost, 6)))][:100]:
+    for place in fitting[np.lexsort((predictions.seconds[fitting], np.round(cost, 6)))][:_TRIED]:
         yield int(place)
 
 

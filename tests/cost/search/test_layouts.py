@@ -21,14 +21,18 @@ from .questions import question
 
 MACHINES = ("fugaku", "juwels-booster", "lumi-g")
 MODELS = ("gpt-30b", "gpt-1.3b", "llama3-8b", "bert-large", "gpt-30b-7176", "tiny-llama")
-SMALL = st.sampled_from([1, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 24, 48])
-ROW = st.fixed_dictionaries(
-    {
-        **dict.fromkeys(("dp", "tp", "pp", "cp", "virtual", "micro_batch"), SMALL),
-        "mode": st.integers(0, len(MODES) - 1), "sharding": st.integers(0, len(SHARDINGS) - 1),
-        "sequence_parallel": st.booleans(),
-    }
-)  # fmt: skip
+SIZES = st.sampled_from([2, 3, 4, 5, 6, 7, 8, 12, 16, 24, 48])
+CHANGES = {
+    **dict.fromkeys(("dp", "tp", "pp", "cp", "virtual", "micro_batch"), SIZES),
+    "mode": st.integers(0, len(MODES) - 1), "sharding": st.integers(0, len(SHARDINGS) - 1), "sequence_parallel": st.just(True),
+}  # fmt: skip
+PLAIN = {**dict.fromkeys(CHANGES, 1), "mode": 0, "sharding": 0, "sequence_parallel": False}
+# A few changes of a plain layout: with everything at random nearly all would break several rules at once.
+ROW = st.sets(st.sampled_from(sorted(CHANGES)), max_size=4).flatmap(
+    lambda names: st.fixed_dictionaries({name: CHANGES[name] for name in sorted(names)}).map(
+        lambda row: {**PLAIN, **row}
+    )
+)
 ASKED = st.builds(
     question,
     st.sampled_from(MACHINES),
@@ -62,6 +66,14 @@ def test_the_mask_is_the_rules(asked: Point, rows: list[dict[str, Any]]) -> None
     for place in range(len(found)):
         reasons = violations(asked, found.keys(place))
         assert mask[place] == (not reasons), reasons
+
+
+@pytest.mark.parametrize(("batch", "expected"), [(35, True), (36, False), (40, True)])
+def test_interleaved_rounds_are_equally_long(batch: int, expected: bool) -> None:
+    asked = question(global_batch_size=batch)
+    found = arrays([{**PLAIN, "pp": 5, "virtual": 2}])
+    assert layouts.legal(asked, found)[0] == expected
+    assert (not violations(asked, found.keys(0))) == expected
 
 
 @settings(max_examples=120, deadline=None)

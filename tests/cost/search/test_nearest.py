@@ -90,6 +90,8 @@ def test_there_is_none_where_the_model_is_too_large_for_the_nodes() -> None:
 
 def test_a_program_is_only_offered_what_it_can_say() -> None:
     one = point(Layout(dp=2, tp=4, pp=4), micro_batch_size=4)
-    picotron = replace(one, workload=Workload(name="picotron"))
-    keys, _ = found(picotron)
-    assert "ac" not in keys  # picotron has no activation checkpointing
+    assert found(one)[0] == {"sequence_parallel": True}
+    keys, _ = found(replace(one, workload=Workload(name="megatron-deepspeed")))  # which has no such thing
+    assert keys
+    assert set(keys) <= {"ac", "mbs", "sharding"}
+    assert keys.get("ac", "none") in ("none", "full")

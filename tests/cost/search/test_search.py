@@ -54,6 +54,7 @@ def test_of_two_layouts_that_take_the_same_time_the_simpler_one_comes_first() ->
     asked = question()
     everything = layouts.every(asked, 8)
     plain = everything[(everything.pp == 1) & (everything.tp == 1) & (everything.cp == 1)]
+    plain = plain[np.arange(len(plain))[::-1]]
     order = search._order(plain, np.ones(len(plain)))
     first = plain.keys(int(order[0]))
     assert (first["ac"], first["sharding"]) == ("none", "ddp")
