@@ -87,7 +87,7 @@ def pilots(rows: list[Row]) -> Iterator[tuple[list[Row], list[Row]]]:
 def predicted(known: list[Row], rest: list[Row], learned: Fitted) -> list[tuple[float, bool]]:
     """(signed relative error, inside the interval) of ``rest``, after a fit on ``known``."""
     plain: list[Row] = [{**row, "oom": None} for row in (*known, *rest)]
-    found = tables.predict_rows(plain, pilot=len(known), learned=learned)[len(known) :]
+    found = tables.predict_rows(plain, pilot=len(known), learned=learned, use_calibrations=False)[len(known) :]
     results = []
     for each, row in zip(found, rest, strict=True):
         if each.seconds is None or each.low is None or each.high is None:

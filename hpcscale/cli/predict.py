@@ -71,6 +71,8 @@ def _read(source: Path) -> tuple[list[str], list[dict[str, str]]]:
     reader = csv.reader(lines[start:], strict=True)
     try:
         header = [cell.strip() for cell in next(reader, [])]
+        if not header:
+            raise InputError(Problem(name, 0, 0, "the table has no rows"))
         _check(name, start + 1, header)
         rows = []
         for cells in reader:

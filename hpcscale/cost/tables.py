@@ -21,7 +21,8 @@ GIB = 2.0**30
 # The columns that say what a row was: a calibration block keeps these of its rows.
 SHAPE = (
     "model", "n_params", "layers", "hidden", "heads", "kv_heads", "ffn", "vocab", "seq", "gpus", "nodes", "gpu_type",
-    "dp", "tp", "pp", "cp", "vpp", "mbs", "gbs", "ac_mode", "sharding", "precision", "freq_ghz", "notes",
+    "dp", "tp", "pp", "cp", "vpp", "mbs", "gbs", "ac_mode", "sharding", "precision", "freq_ghz", "freq", "eco_state",
+    "ranks_per_node", "program", "notes",
 )  # fmt: skip
 
 Row = Mapping[str, Any]
@@ -40,15 +41,20 @@ class Predicted:
     is_pilot: bool = False  # the fit has seen it
 
 
-def predict_rows(rows: Sequence[Row], pilot: int = 0, learned: Fitted | None = None) -> list[Predicted]:
-    """Every row's prediction. ``pilot``: each system's first rows that were measured are fitted on first."""
+def predict_rows(
+    rows: Sequence[Row], pilot: int = 0, learned: Fitted | None = None, use_calibrations: bool = True
+) -> list[Predicted]:
+    """Every row's prediction. ``pilot``: each system's first rows that were measured are fitted on first.
+
+    ``use_calibrations``: a machine profile's own block counts where no pilot rows do.
+    """
     found = [described(row) for row in rows]
     able = [index for index, each in enumerate(found) if each.values is not None]
     results = [Predicted(each.reason) for each in found]
     if not able:
         return results
     blocks, pilots = _pilots(rows, found, able, pilot, learned) if pilot else ({}, set())
-    given = [blocks.get(_system(rows[i])) or _profile_block(found[i]) for i in able]
+    given = [blocks.get(_system(rows[i])) or (_profile_block(found[i]) if use_calibrations else None) for i in able]
     predictions = predict(_cases(found, able), [found[i].kind for i in able], given, learned)
     for place, index in enumerate(able):
         results[index] = _predicted(predictions, place, found[index].note, index in pilots)
@@ -90,13 +96,20 @@ def _pilots(
 
 
 def calibrated(
-    rows: Sequence[Row], found: Sequence[Described], source: str, learned: Fitted | None = None
+    rows: Sequence[Row],
+    found: Sequence[Described],
+    source: str,
+    learned: Fitted | None = None,
+    start: Mapping[str, float] | None = None,
 ) -> Calibration:
-    """A machine's calibration block from its measured rows (``found`` describes each; all of one machine)."""
+    """A machine's calibration block from its measured rows (``found`` describes each; all of one machine).
+
+    ``start``: constants that a probe measured; the others start from what is believed of the machine's class.
+    """
     everything = list(range(len(rows)))
     cases, kinds = _cases(found, everything), [each.kind for each in found]
     seconds = np.array([seconds_of(row) for row in rows], dtype=float)
-    base = values_of(kinds, learned=learned)
+    base = values_of(kinds, [dict(start or {})] * len(rows), learned)
     own = fit_machine(cases, kinds, seconds, base)
     measured = np.array([memory_of(row) or np.nan for row in rows])
     known = np.isfinite(measured)
@@ -117,9 +130,17 @@ def kept(row: Row, residual: float) -> dict[str, str | float]:
     """What a calibration block keeps of a row: its columns that are not empty, and log(measured / predicted)."""
     cells = {name: row[name] for name in SHAPE if row.get(name) not in (None, "") and row[name] == row[name]}
     return {
-        **{name: cell if isinstance(cell, str) else float(cell) for name, cell in cells.items()},
+        **{name: _plain(cell) for name, cell in cells.items()},
         "residual": round(residual, 4),
     }
+
+
+def _plain(cell: Any) -> str | float:
+    """A cell as a number where it is one."""
+    try:
+        return float(cell)
+    except ValueError:
+        return str(cell)
 
 
 def seconds_of(row: Row) -> float | None:
