@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("plan", "What every point of a study will cost: memory, sec/it, node-hours, before one is run."),
     "render": ("render", "Write the job scripts of a study."),
     "doctor": ("doctor", "Can this login node submit: queues, account, environment, files."),
+    "search": ("search", "Rank all layouts of a model on so many nodes by what they will take."),
     "lint": ("lint", "Read job scripts strictly: directives, variables, limits of the machine."),
     "dryrun": ("dryrun", "Run single ranks of a job here without their memory: would they fit and work?"),
     "probe": ("probe", "Measure this computer, or write a job that measures a machine: products, memory, messages."),
