@@ -47,8 +47,8 @@ def command(
 
     place = locate.find(name, "machines", "machine")
     profile = machines.read(place)
-    rows, probe = _gathered(profile, sources or ("runs",))
-    block = _block(profile, rows, probe, precision)
+    rows, found = _gathered(profile, sources or ("runs",))
+    block = _block(profile, rows, found, precision)
     target = output or _target(place, profile)
     if as_json:
         options.print_json(
@@ -62,8 +62,11 @@ def command(
         _tell(profile, block, None if dry_run else target)
 
 
-def _gathered(profile: Machine, sources: tuple[str, ...]) -> tuple[list[Row], Path | None]:
-    """(measured rows of the machine, the record of its newest probe). Raises InputError where there is neither."""
+def _gathered(profile: Machine, sources: tuple[str, ...]) -> tuple[list[Row], list[probes.Probe]]:
+    """(measured rows of the machine, its newest probe for each number of ranks, fewest first).
+
+    Raises InputError where there is neither.
+    """
     from hpcscale.cost.tables import seconds_of
 
     rows: list[Row] = []
@@ -85,7 +88,8 @@ def _gathered(profile: Machine, sources: tuple[str, ...]) -> tuple[list[Row], Pa
         raise InputError(
             f"{', '.join(sources)}: nothing was measured on {profile.name}; measure with: hpcscale probe --machine {profile.name}"
         )
-    return rows, found[-1] if found else None
+    newest = {probe.ranks: probe for probe in map(probes.read, found) if probe.measurements}
+    return rows, [newest[ranks] for ranks in sorted(newest)]
 
 
 def _runs(folder: Path, machine: str) -> list[Row]:
@@ -105,27 +109,22 @@ def _table(path: Path) -> list[Row]:
         raise InputError(Problem(str(path), 0, 0, f"the file is no CSV table: {error}")) from None
 
 
-def _block(profile: Machine, rows: list[Row], record: Path | None, precision: str | None) -> Calibration:
+def _block(profile: Machine, rows: list[Row], measured: list[probes.Probe], precision: str | None) -> Calibration:
     from datetime import date
 
     from hpcscale.cost import hardware, of_probe
     from hpcscale.cost.of_rows import described
     from hpcscale.cost.tables import calibrated
 
-    probe = probes.read(record) if record else None
-    chosen = precision or _precision(profile, rows, probe)
-    measured: dict[str, float] = {}
-    start: dict[str, float] = {}
-    if probe is not None and profile.device_facts.memory_bandwidth is None:
-        measured = of_probe.rates(probe, chosen)
-    sources = "; ".join(
-        filter(None, (f"probe {record.parent.name}" if record else "", f"{len(rows)} rows" if rows else ""))
-    )
-    bare = Calibration(date=date.today().isoformat(), source=sources, measured=measured)  # type: ignore[arg-type]
+    chosen = precision or _precision(profile, rows, measured)
+    sources = [f"probe {each.path.parent.name}" for each in measured] + ([f"{len(rows)} rows"] if rows else [])
+    rates = {} if profile.device_facts.memory_bandwidth else of_probe.rates(measured, chosen)
+    bare = Calibration(date=date.today().isoformat(), source="; ".join(sources), measured=rates)  # type: ignore[arg-type]
     with_rates = profile.model_copy(update={"calibration": bare})
-    if probe is not None:
+    start: dict[str, float] = {}
+    if measured:
         try:
-            start = of_probe.constants(probe, chosen, hardware.of_machine(with_rates, chosen))
+            start = of_probe.constants(measured, chosen, hardware.of_machine(with_rates, chosen))
         except hardware.Unknown as error:
             raise InputError(str(error)) from None
     if not rows:
@@ -134,10 +133,10 @@ def _block(profile: Machine, rows: list[Row], record: Path | None, precision: st
     able = [i for i, each in enumerate(found) if each.values is not None]
     if not able:
         raise InputError(f"no row can be expressed; the first: {found[0].reason}")
-    block = calibrated([rows[i] for i in able], [found[i] for i in able], sources, start=start)
+    block = calibrated([rows[i] for i in able], [found[i] for i in able], bare.source, start=start)
     constants = {**{each: _short(value) for each, value in start.items()}, **block.constants}
     error = _left_out([rows[i] for i in able], [found[i] for i in able], start)
-    return block.model_copy(update={"measured": measured, "constants": constants, "error": error})
+    return block.model_copy(update={"measured": rates, "constants": constants, "error": error})
 
 
 def _left_out(rows: list[Row], found: list[Described], start: dict[str, float]) -> float | None:
@@ -163,14 +162,14 @@ def _left_out(rows: list[Row], found: list[Described], start: dict[str, float]) 
     return _short(float(np.median(errors)))
 
 
-def _precision(profile: Machine, rows: list[Row], probe: probes.Probe | None) -> str:
-    """Of the rows, else the fastest that the probe measured."""
+def _precision(profile: Machine, rows: list[Row], measured: list[probes.Probe]) -> str:
+    """Of the rows, else the fastest that a probe measured."""
     if rows and rows[0].get("precision"):
         return str(rows[0]["precision"])
-    best = max(probe.matmuls, key=lambda each: each.flops_per_second, default=None) if probe else None
-    if best is None:
-        raise InputError(f"the newest probe of {profile.name} measured no matrix product; run it again: hpcscale probe")
-    return best.dtype
+    products = [each for probe in measured for each in probe.matmuls]
+    if not products:
+        raise InputError(f"the probes of {profile.name} measured no matrix product; run it again: hpcscale probe")
+    return max(products, key=lambda each: each.flops_per_second).dtype
 
 
 def _target(place: Path, profile: Machine) -> Path:

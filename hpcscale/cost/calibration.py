@@ -52,7 +52,9 @@ class _Space:
 
 
 def _owner(name: str, kind: Kind) -> str:
-    return kind.generation if name in BY_GENERATION and kind.generation else kind.kind
+    """GPUs of all generations share what is no device's own; one kind of CPU says nothing of another."""
+    own = name in BY_GENERATION or kind.kind == "cpu"
+    return kind.generation if own and kind.generation else kind.kind
 
 
 def _space(kinds: Sequence[Kind], share: float, start: Mapping[str, Floats]) -> _Space:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from statistics import median
 
 import numpy as np
@@ -14,49 +15,66 @@ from hpcscale.record.probe import Matmul, Message, Probe
 _KERNELS = 100
 # Messages of at least this size show a link's bandwidth; smaller ones its latency.
 _LARGE, _SMALL = 4 * 2**20, 64 * 2**10
+_NOT_AT_ALL = 1e-3
 _COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter")
 
 
-def rates(probe: Probe, precision: str) -> dict[str, float]:
+def rates(probes: Sequence[Probe], precision: str) -> dict[str, float]:
     """``peak_flops`` and ``memory_bandwidth`` of a rank: the best product and the best pass over memory.
 
-    For devices whose catalogue entry has neither. Empty where the probe did not come so far.
+    For devices whose catalogue entry has neither. ``probes`` of one machine, that with the fewest ranks first: it counts.
+    Empty where no probe came so far.
     """
-    products = _products(probe, precision)
-    found = {}
+    products = next((found for each in probes if (found := _products(each, precision))), [])
+    passes = next((each.memory for each in probes if each.memory), ())
+    found_rates = {}
     if products:
-        found["peak_flops"] = max(each.flops_per_second for each in products)
-    if probe.memory:
-        found["memory_bandwidth"] = max(each.bytes_per_second for each in probe.memory)
-    return found
+        found_rates["peak_flops"] = max(each.flops_per_second for each in products)
+    if passes:
+        found_rates["memory_bandwidth"] = max(each.bytes_per_second for each in passes)
+    return found_rates
 
 
-def constants(probe: Probe, precision: str, have: Hardware) -> dict[str, float]:
-    """Constants of cost/priors.yaml that the probe measured, for a machine whose ranks have ``have``."""
+def constants(probes: Sequence[Probe], precision: str, have: Hardware) -> dict[str, float]:
+    """Constants of cost/priors.yaml that probes of a machine measured, whose ranks have ``have``.
+
+    ``probes``: that with the fewest ranks first. Kernels are taken from it, messages from the last, and how much ranks slow
+    each other down from both.
+    """
+    first, last = probes[0], probes[-1]
     found: dict[str, float] = {}
-    products = _products(probe, precision)
+    products = _products(first, precision)
     if products:
         found["matmul"] = min(1.0, _typical(products, have))
-    attention = [each for each in probe.attentions if each.dtype == precision] or list(probe.attentions)
+    attention = [each for each in first.attentions if each.dtype == precision] or list(first.attentions)
     if attention:
-        prior = values_of([have.kind])
-        shape = float(prior["head_size"][0])
+        shape = float(values_of([have.kind])["head_size"][0])
         # seconds of a whole square at the 16-bit peak, three and a half passes, over what was measured
         shares = [
-            each.flops
-            * 3.5
-            / 3
-            * (0.5 if each.causal else 1.0)
-            / have.attention_peak
-            * (1 + shape / each.head_size)
-            / each.seconds
+            each.flops * 3.5 / 3 * (0.5 if each.causal else 1.0) / have.attention_peak
+            * (1 + shape / each.head_size) / each.seconds
             for each in attention
-        ]
+        ]  # fmt: skip
         found["attention"] = median(shares)
-    if probe.launches and have.kind.kind == "cpu":
-        found["launch"] = _KERNELS * median(each.seconds for each in probe.launches)
-    found.update(_messages(probe, have))
+    if first.launches and have.kind.kind == "cpu":
+        found["launch"] = _KERNELS * median(each.seconds for each in first.launches)
+    if have.kind.kind == "cpu":
+        # measured among others, kernels are as slow as they will be
+        slower = crowding(first, last) if last.ranks > first.ranks else _NOT_AT_ALL
+        found.update({} if slower is None else {"crowding": slower})
+    found.update(_messages(last, have))
     return found
+
+
+def crowding(alone: Probe, full: Probe) -> float | None:
+    """How much slower the same products are where all ranks of a node work, as a share; None without a common shape."""
+    single = {(each.dtype, each.m, each.n, each.k): each.seconds for each in alone.matmuls}
+    ratios = [
+        each.seconds / single[each.dtype, each.m, each.n, each.k]
+        for each in full.matmuls
+        if (each.dtype, each.m, each.n, each.k) in single
+    ]
+    return max(_NOT_AT_ALL, median(ratios) - 1) if ratios else None
 
 
 def _products(probe: Probe, precision: str) -> list[Matmul]:

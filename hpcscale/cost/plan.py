@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -207,11 +205,10 @@ def _with_ways(rows: list[Row]) -> list[Row]:
 
 
 def _nearest_layout(point: Point) -> str:
-    # until hpcscale/cost/nearest.py is merged
-    if importlib.util.find_spec("hpcscale.cost.nearest") is None:
-        return ""
-    found = importlib.import_module("hpcscale.cost.nearest").nearest(point)
-    return "" if found is None else str(found[1])
+    from hpcscale.cost.nearest import nearest  # a search: only for points that do not fit
+
+    found = nearest(point)
+    return "" if found is None else found[1]
 
 
 def _nearest_row(row: Row, running: dict[int, Row]) -> str:

@@ -18,6 +18,7 @@ from hpcscale.cost.cases import CORE_ATTENTION, FULL, SELECTIVE_LAYER, SELECTIVE
 
 Values = Mapping[str, Floats | float]
 _BESIDE = 2.0
+_MESSAGES = ("tp", "cp")  # terms that no crowd on the node slows
 
 # term -> what a person reads
 TERMS = {
@@ -84,8 +85,10 @@ def step(cases: Cases, values: Values) -> Step:
     c, k = cases, values
     m, t = c.micro_batches, c.tokens
     products_again, attention_again = recomputed(c)
+    crowd = 1 + k["crowding"] * _filled(c)
     layer = _layer(c, k, t, products_again, attention_again)
-    logits = _logits(c, k, t)
+    layer = {name: seconds * (1.0 if name in _MESSAGES else crowd) for name, seconds in layer.items()}
+    logits = _logits(c, k, t) * crowd
     work = sum(layer.values())
     exposed = _fsdp_exposed(c, k, np.asarray(work), m)
 
@@ -104,12 +107,17 @@ def step(cases: Cases, values: Values) -> Step:
     terms["p2p"] = m * p2p
     terms["bubble"] = filled * (stage + p2p)
     terms["dp"] = m * count * exposed + _gradients(c, k)
-    terms["optimizer"] = k["optimizer"] * _own(c) / np.where(c.sharding > 0, c.shards, 1) / c.bandwidth
+    terms["optimizer"] = crowd * k["optimizer"] * _own(c) / np.where(c.sharding > 0, c.shards, 1) / c.bandwidth
     terms["fixed"] = np.zeros(len(c)) + k["fixed"]
     nodes = c.ranks / c.node_ranks
     so_far = np.sum(list(terms.values()), axis=0)
     terms["scale"] = so_far * k["scale"] * np.log2(np.maximum(nodes, 1))
     return Step({name: terms[name] * k.get("overall", 1.0) for name in TERMS})
+
+
+def _filled(c: Cases) -> Floats:
+    """0 for a rank alone on its node, 1 where the node is full."""
+    return (np.minimum(c.ranks, c.node_ranks) - 1) / np.maximum(c.node_ranks - 1, 1)
 
 
 def _layer(c: Cases, k: Values, t: Floats, products_again: Floats, attention_again: Floats) -> dict[str, Floats]:
