@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +12,7 @@ from hpcscale.cost import flops
 from hpcscale.cost.compare import Published, Tables
 from hpcscale.cost.job_time import START_SECONDS
 from hpcscale.cost.memory import OOM
+from hpcscale.cost.nearest import nearest
 from hpcscale.cost.of_points import foresee
 from hpcscale.cost.predict import Predictions
 from hpcscale.spec.model import Model
@@ -206,11 +205,8 @@ def _with_ways(rows: list[Row]) -> list[Row]:
 
 
 def _nearest_layout(point: Point) -> str:
-    # until hpcscale/cost/nearest.py is merged
-    if importlib.util.find_spec("hpcscale.cost.nearest") is None:
-        return ""
-    found = importlib.import_module("hpcscale.cost.nearest").nearest(point)
-    return "" if found is None else str(found[1])
+    found = nearest(point)
+    return "" if found is None else found[1]
 
 
 def _nearest_row(row: Row, running: dict[int, Row]) -> str:
