@@ -21,14 +21,14 @@ def lines(row: Row, told: Explanation) -> Iterator[str]:
         memory = "" if each.memory_bytes is None else f", {gib(each.memory_bytes)} GiB"
         yield f"published in {each.source}:{seconds}{memory}" + (", out of memory" if each.status == "oom" else "")
     yield ""
-    yield from _time(told)
+    yield from time_lines(told)
     yield ""
-    yield from _memory(row, told)
+    yield from memory_lines(told, row.usable_bytes, row.verdict)
     if row.problem:
         yield row.problem + (f"; {row.way}" if row.way else "")
 
 
-def _time(told: Explanation) -> Iterator[str]:
+def time_lines(told: Explanation) -> Iterator[str]:
     terms = sorted((term for term in told.terms if term.seconds > 0), key=lambda term: -term.seconds)
     decimals = max(0, min(6, 4 - len(str(int(told.seconds)))))
     seconds = parts([term.seconds for term in terms], decimals)
@@ -43,7 +43,7 @@ def _time(told: Explanation) -> Iterator[str]:
     )
 
 
-def _memory(row: Row, told: Explanation) -> Iterator[str]:
+def memory_lines(told: Explanation, usable_bytes: float | None, verdict: str) -> Iterator[str]:
     sizes = 2**30
     first = parts([line.first / sizes for line in told.lines], 2)
     last = parts([line.last / sizes for line in told.lines if line.last is not None], 2)
@@ -54,7 +54,7 @@ def _memory(row: Row, told: Explanation) -> Iterator[str]:
         if any(cells):
             yield "  ".join(f"{cell:8.2f}" for cell in cells) + f"  {line.name}: {line.meaning}"
     totals = [sum(first), *([sum(last)] if last else [])]
-    usable = f", of {gib(row.usable_bytes)} that a rank may use: {row.verdict}" if row.usable_bytes else ""
+    usable = f", of {gib(usable_bytes)} that a rank may use: {verdict}" if usable_bytes else ""
     yield "  ".join(f"{total:8.2f}" for total in totals) + f"  in all{usable}"
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
-from hpcscale.cli.tables import Column, print_explained, print_fitting, width
+from hpcscale.cli.tables import Column, print_fitting, width
 from hpcscale.cost import memory
-from hpcscale.cost import time as times
+from hpcscale.cost.explain import explain
 from hpcscale.cost.flops import Convention, tflops_per_device
 from hpcscale.cost.search import Choice, Ranked
 from hpcscale.spec.point import Point
@@ -38,7 +38,7 @@ class Shown:
         return 1e9 if self.tokens is None else self.tokens
 
 
-def show(shown: Shown, explain: bool) -> None:
+def show(shown: Shown, explained: bool) -> None:
     limit = width()
 
     def say(text: str) -> None:
@@ -50,9 +50,10 @@ def show(shown: Shown, explain: bool) -> None:
         print_fitting(_columns(shown, shown.front), limit)
     click.echo("\nCheapest first." if shown.front else "")
     print_fitting(_columns(shown, shown.choices), limit)
-    if explain:
+    if explained:
         click.echo()
-        _explain(shown.choices[0], limit)
+        for line in _explained(shown.choices[0]):
+            click.echo(textwrap.fill(line, limit, subsequent_indent=" " * 20))
     click.echo()
     for note in notes(shown):
         say(note)
@@ -178,56 +179,20 @@ def _queues(shown: Shown) -> list[str]:
     return said + ([f"queue{'s' if len(queues) > 1 else ''}: {', '.join(queues)}."] if queues else [])
 
 
-def _explain(best: Choice, limit: int) -> None:
-    click.echo(f"Where the {best.seconds:.4g} s of # 1 go:")
-    rows = [
-        (name, f"{seconds:.4g}", f"{100 * portion:.1f} %", times.TERMS[name])
-        for name, seconds, portion in _terms(best)
-        if portion >= 5e-4
-    ]
-    rest = sum(seconds for _, seconds, portion in _terms(best) if portion < 5e-4)
-    if rest:
-        rows.append(("others", f"{rest:.2g}", "", "terms below 0.05 %"))
-    correction = float(best.ranked.predictions.correction[best.place])
-    total = sum(seconds for _, seconds, _ in _terms(best))
-    if abs(correction - 1) > 1e-9:
-        rows.append(("sum", f"{total:.4g}", "", ""))
-        rows.append(
-            ("correction", f"x {correction:.3f}", "", "what this machine's measured rows say of similar layouts")
-        )
-    rows.append(("a step", f"{best.seconds:.4g}", "100 %", ""))
-    print_explained(("term", "seconds", "share", ""), rows, limit)
-    click.echo()
-    _explain_memory(best, limit)
+def _explained(best: Choice) -> Iterator[str]:
+    from hpcscale.cli import explanation
+
+    told = explain(best.ranked.predictions, best.place)
+    yield f"# 1 is bound by {told.bound}, {100 * told.bound_share:.0f} % of its {best.seconds:.4g} s:"
+    yield from explanation.time_lines(told)
+    yield ""
+    yield from explanation.memory_lines(told, _usable(best), best.verdict)
 
 
-def _terms(best: Choice) -> list[tuple[str, float, float]]:
-    step = best.ranked.predictions.step
-    seconds = {name: float(step.terms[name][best.place]) for name in times.TERMS}
-    total = sum(seconds.values())
-    return [(name, value, value / total) for name, value in sorted(seconds.items(), key=lambda item: -item[1]) if value]
-
-
-def _explain_memory(best: Choice, limit: int) -> None:
-    first, last = _stages(best)
-    usable = float(best.ranked.predictions.cases.memory[best.place])
-    of = "" if usable != usable else f" of {usable / _GIB:.1f} GiB"
-    click.echo(
-        f"GiB of a rank of the first and of the last stage: {best.memory / _GIB:.1f}{of} at most, {best.verdict}"
-    )
-    rows = [
-        (line, f"{first[line] / _GIB:.2f}", f"{last[line] / _GIB:.2f}", what)
-        for line, what in memory.LINES.items()
-        if first[line] or last[line]
-    ]
-    rows.append(("sum", f"{sum(first.values()) / _GIB:.2f}", f"{sum(last.values()) / _GIB:.2f}", ""))
-    print_explained(("line", "first", "last", ""), rows, limit)
-
-
-def _stages(best: Choice) -> tuple[dict[str, float], dict[str, float]]:
-    need = best.ranked.predictions.need
-    first, last = ({line: float(stage[line][best.place]) for line in memory.LINES} for stage in (need.first, need.last))
-    return first, last
+def _usable(each: Choice) -> float | None:
+    """Bytes that a rank has; None where nobody knows."""
+    usable = float(each.ranked.predictions.cases.memory[each.place])
+    return None if usable != usable else usable
 
 
 def spelled(shown: Shown) -> str:
@@ -244,7 +209,7 @@ def spelled(shown: Shown) -> str:
     )
 
 
-def document(shown: Shown, explain: bool) -> dict[str, Any]:
+def document(shown: Shown, explained: bool) -> dict[str, Any]:
     """Everything with raw numbers: seconds, bytes, shares of 1."""
     asked, training = shown.asked, shown.asked.training
     found: dict[str, Any] = {
@@ -255,23 +220,19 @@ def document(shown: Shown, explain: bool) -> dict[str, Any]:
         "layouts": [_row(shown, each) for each in shown.choices], "front": [_row(shown, each) for each in shown.front],
         "notes": notes(shown),
     }  # fmt: skip
-    if explain:
+    if explained:
+        from hpcscale.cli import explanation
+
         best = shown.choices[0]
-        first, last = _stages(best)
-        found["explain"] = {
-            "seconds": {name: seconds for name, seconds, _ in _terms(best)},
-            "correction": float(best.ranked.predictions.correction[best.place]),
-            "first_stage_bytes": first, "last_stage_bytes": last,
-        }  # fmt: skip
+        found["explain"] = explanation.document(explain(best.ranked.predictions, best.place))
     return found
 
 
 def _row(shown: Shown, each: Choice) -> dict[str, Any]:
-    usable = float(each.ranked.predictions.cases.memory[each.place])
     row = {
         "nodes": each.nodes, **each.keys, "seconds": each.seconds, "seconds_low": each.low, "seconds_high": each.high,
         "tflops": tflops(each, shown.convention), "utilisation": share(each, shown.convention), "memory_bytes": each.memory,
-        "available_bytes": None if usable != usable else usable, "verdict": each.verdict,
+        "available_bytes": _usable(each), "verdict": each.verdict,
         "queue": each.ranked.queue.name if each.ranked.queue else None,
     }  # fmt: skip
     if shown.tokens is not None:

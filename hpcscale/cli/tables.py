@@ -78,15 +78,3 @@ def print_fitting(columns: Sequence[Column], limit: int) -> None:
 
 def _width(column: Column) -> int:
     return max(len(text) for text in (column.title, *column.cells))
-
-
-def print_explained(titles: Sequence[str], rows: Sequence[Sequence[str]], limit: int) -> None:
-    """A table whose first column is a name, whose last is a text that wraps, and whose others are numbers."""
-    fixed = [max(len(row[i]) for row in (titles, *rows)) for i in range(len(titles) - 1)]
-    before = sum(fixed) + _GAP * len(fixed)
-    for row in (titles, *rows):
-        cells = [row[0].ljust(fixed[0]), *(cell.rjust(size) for cell, size in zip(row[1:-1], fixed[1:], strict=True))]
-        lines = textwrap.wrap(row[-1], max(20, limit - before)) or [""]
-        click.echo((" " * _GAP).join([*cells, lines[0]]).rstrip())
-        for line in lines[1:]:
-            click.echo(" " * before + line)

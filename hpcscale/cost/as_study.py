@@ -7,10 +7,7 @@ from typing import Any
 
 from hpcscale.cost.search import Choice
 from hpcscale.spec.layout import Layout
-from hpcscale.spec.units import format_seconds
 
-# Starting thousands of ranks, importing torch and building the model, beside the steps themselves.
-_START_SECONDS = 900
 _GIB = 2.0**30
 _ORDER = (
     "dp", "tp", "pp", "cp", "sharding", "dp_replicate", "sequence_parallel", "schedule", "virtual_stages", "mbs", "ac",
@@ -31,12 +28,13 @@ def study_of(found: Sequence[Choice], name: str, command: str) -> str:
         f"  sequence_length: {training.sequence_length}",
         f"  global_batch_size: {training.global_batch_size}",
         f"  precision: {training.precision}",
+        "job: {time: auto} # what the steps are predicted to take, and room",
         "machines:",
         f"  {machine.name}:",
     ]
     if given:
         lines.append(f"    resources: {{{', '.join(f'{key}: {value}' for key, value in given.items())}}}")
-    lines += ["    sweep:", "      points: # each with the time that its steps are predicted to take at most, and room"]
+    lines += ["    sweep:", "      points:"]
     lines += [f"        - {_flow(each)} # {_said(each)}" for each in found]
     steps = asked.protocol
     lines.append(f"protocol: {{warmup_steps: {steps.warmup_steps}, measured_steps: {steps.measured_steps}}}")
@@ -45,7 +43,6 @@ def study_of(found: Sequence[Choice], name: str, command: str) -> str:
 
 def _flow(each: Choice) -> str:
     keys = {name: each.keys[name] for name in _ORDER if _matters(name, each.keys[name])}
-    keys["time"] = format_seconds(_time(each))
     return "{" + ", ".join(f"{name}: {_written(value)}" for name, value in keys.items()) + "}"
 
 
@@ -61,11 +58,3 @@ def _written(value: Any) -> str:
 def _said(each: Choice) -> str:
     nodes = f"{each.nodes} node{'s' if each.nodes > 1 else ''}"
     return f"{nodes}, {each.seconds:.4g} s a step, {each.memory / _GIB:.1f} GiB {each.verdict}"
-
-
-def _time(each: Choice) -> int:
-    """Wall time in seconds, in steps of ten minutes, within what the queue gives."""
-    wanted = each.ranked.point.protocol.steps * each.high + _START_SECONDS
-    rounded = -(-int(wanted) // 600) * 600
-    queue = each.ranked.queue
-    return rounded if queue is None else max(queue.time.min, min(rounded, queue.time.max))

@@ -39,13 +39,19 @@ def test_the_total_is_the_sum_of_the_named_terms() -> None:
 
 
 def test_products_take_their_flops_over_the_rate() -> None:
-    """24 B s d^2 a layer forward, four passes with recomputation, 12 layers a stage, 64 micro batches, tp 4."""
+    """24 B s d^2 a layer forward, four passes with recomputation, 12 layers a stage, 64 micro batches, tp 4; and half a wave."""
     found, kinds = made({})
     values = values_of(kinds)
-    flops = 64 * 12 * 4 * 24 * 2048 * 7168**2 / 4
+    wave = 2 * (values["wave"][0] / 2) * (2 * 7168 + (7168 + 28672) / 4)
+    flops = 64 * 12 * 4 * (24 * 2048 * 7168**2 / 4 + wave)
     assert step(found, values).terms["matmul"][0] == pytest.approx(
         flops / (312e12 * values["matmul"][0]) * values["overall"][0]
     )
+
+
+def test_larger_micro_batches_fill_their_waves_better() -> None:
+    one, two = steps({}, {"mbs": 2}).terms["matmul"]
+    assert 0.85 * one < two < 0.97 * one
 
 
 def test_the_bubble_is_stages_less_one_of_a_micro_batch() -> None:

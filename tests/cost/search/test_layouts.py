@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hpcscale.cost import hardware, layouts, of_points
@@ -58,7 +58,7 @@ def violations(asked: Point, keys: dict[str, Any]) -> list[str]:
     return list(rules.layout_violations(asked.model, layout_of(keys), training_of(asked, keys)))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(ASKED, st.lists(ROW, min_size=1, max_size=30))
 def test_the_mask_is_the_rules(asked: Point, rows: list[dict[str, Any]]) -> None:
     found = arrays(rows)
@@ -76,7 +76,7 @@ def test_interleaved_rounds_are_equally_long(batch: int, expected: bool) -> None
     assert (not violations(asked, found.keys(0))) == expected
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(ASKED, st.lists(ROW, min_size=1, max_size=30))
 def test_what_the_trainer_refuses_is_not_offered(asked: Point, rows: list[dict[str, Any]]) -> None:
     found = arrays(rows)
@@ -138,7 +138,7 @@ def test_checkpointing_every_fourth_layer_needs_stages_of_four() -> None:
     assert (24 // (found.pp * found.virtual))[quarter].min() == 4
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(ASKED, st.data())
 def test_arrays_say_what_the_same_points_say(asked: Point, data: st.DataObject) -> None:
     have = hardware.of_machine(asked.machine, "fp16", {}, asked.ranks_per_node)

@@ -10,6 +10,7 @@ import pytest
 
 from hpcscale.cost import hardware, layouts, search
 from hpcscale.cost.as_study import study_of
+from hpcscale.cost.job_time import resolve
 from hpcscale.cost.predict import predict, predict_alike
 from hpcscale.cost.search import Choice
 from hpcscale.spec import study
@@ -161,6 +162,6 @@ def test_the_written_study_expands_to_just_these_layouts(tmp_path: Path) -> None
     assert [point.layout for point in expansion.points] == [each.point.layout for each in found]
     assert [point.training for point in expansion.points] == [each.point.training for each in found]
     assert [point.nodes for point in expansion.points] == [each.nodes for each in found]
-    for point, each in zip(expansion.points, found, strict=True):
-        assert point.job.time is not None
+    for point, each in zip(resolve(expansion).points, found, strict=True):
+        assert isinstance(point.job.time, int)
         assert point.job.time >= 7 * each.high
