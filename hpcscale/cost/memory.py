@@ -1,9 +1,15 @@
 """How much memory a rank needs: a table per pipeline stage whose lines add up, and whether it fits.
 
-    weights, gradients, optimizer states by sharding; activations by checkpointing and by the micro batches that the
-    schedule holds at once; logits; what one layer works with; buffers; the process itself.
+    weights, gradients, optimizer states by sharding (states.py); activations by checkpointing (activations.py) and by the
+    micro batches that the schedule holds at once (in_flight.py); logits; messages; the process itself.
 
-Activations follow Korthikanti et al. 2022 (arXiv 2205.05198) with fused attention (no scores kept) where the case says so.
+A step's memory rises and falls. Some moments are counted, and the largest is told:
+
+    start     ALiBi's biases are made, in double precision
+    loss      the last stage makes logits, with all of its activations there
+    backward  a layer's backward pass begins, with all activations in flight there
+    end       the first stage's embedding gets its gradient, after the layers' activations have gone
+    update    all gradients are there and no activations
 """
 
 from __future__ import annotations
@@ -13,7 +19,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpcscale.cost.cases import CORE_ATTENTION, FULL, SELECTIVE_LAYER, SELECTIVE_OP, ZERO1, Cases, Flags, Floats
+from hpcscale.cost import activations, in_flight, programs
+from hpcscale.cost.activations import Layer
+from hpcscale.cost.cases import ZERO1, Cases, Flags, Floats, recomputed_share
+from hpcscale.cost.in_flight import Held
+from hpcscale.cost.logits import of_loss
+from hpcscale.cost.states import States, states
 
 Values = Mapping[str, Floats | float]
 
@@ -31,6 +42,10 @@ LINES = {
 FITS, RISKY, OOM, UNKNOWN = "fits", "risky", "OOM", "unknown"
 # The share of usable memory above which an estimate that is right to a tenth may be wrong.
 RISKY_ABOVE = 0.93
+# A backward pass for weights alone computes a layer again for each of its five to seven groups of weights, and torch's checkpoint
+# lets go of that only with the layer (less what was used).
+_REPEATED = 4.8
+MOMENTS = ("start", "loss", "backward", "second", "end", "last", "update")
 
 
 @dataclass(frozen=True)
@@ -52,21 +67,18 @@ class Need:
         return {line: np.where(first, self.first[line], self.last[line]) for line in LINES}
 
 
-def _sum(lines: dict[str, Floats]) -> Floats:
+def _sum(lines: Mapping[str, Floats]) -> Floats:
     return np.sum(list(lines.values()), axis=0)
 
 
 def need(cases: Cases, values: Values) -> Need:
-    """Bytes per rank. ``values``: constants ``weights_bytes``... of constants.py, numbers or arrays [n]."""
+    """Bytes per rank. ``values``: constants ``activations``... of constants.py, numbers or arrays [n]."""
     c = cases
-    single = c.pp == 1
+    alone = c.pp == 1
     ones = np.ones(len(c), dtype=bool)
-    m = c.micro_batches
-    held = np.minimum(np.where(c.virtual > 1, c.pp * (1 + (c.pp - 1) / (c.pp * c.virtual)), c.pp), m)
-    held = np.where(c.all_in_flight, m, held)
-    first = _stage(c, values, c.most_layers, held, ones, single)
-    last = _stage(c, values, c.last_layers, np.where(c.all_in_flight, m, np.minimum(m, 1.0)), single, ones)
-    return Need(first, last)
+    first = _Stage(c, c.most_layers, ones, alone | c.v_shape, in_flight.on_first(c), recomputed_share(c, last=False))
+    last = _Stage(c, c.last_layers, alone, alone | ~c.v_shape, in_flight.on_last(c), recomputed_share(c, last=True))
+    return Need(_lines(first, values), _lines(last, values))
 
 
 def verdict(bytes_needed: Floats, usable: Floats) -> list[str]:
@@ -76,73 +88,75 @@ def verdict(bytes_needed: Floats, usable: Floats) -> list[str]:
     return [str(word) for word in words]
 
 
-def _stage(c: Cases, k: Values, layers: Floats, held: Floats, is_first: Flags, is_last: Flags) -> dict[str, Floats]:
-    t = c.tokens
-    norms = c.hidden * 4
-    layer = c.layer_weights + norms
-    # A tied matrix lies on the first and on the last stage.
-    matrices = np.where(is_first & is_last, 1.0 + c.untied, is_first | is_last)
-    own = layer * layers + c.embedding * matrices + c.positions * c.hidden * is_first
-    stored, whole = activations(c)
-    works = np.where(c.checkpointing == 0, 0.0, np.where(c.checkpointing == FULL, whole, 0.5 * whole))
-    # the widest product's output and its gradient
-    works = works + 2 * t * c.element * c.ffn / c.tp
-    spread = k["activations"]
-    logits = t * c.vocab / c.tp * (8 + c.element) * is_last
-    lines = _states(c, own, layer, layers)
-    lines["activations"] = layers * stored * held * spread
-    lines["work"] = works * spread
-    lines["logits"] = logits * np.minimum(1.0, k["logits"])
-    lines["buffers"] = np.where(c.pp > 1, 4 * t * c.hidden * c.element, 0.0) + np.where(
-        c.tp > 1, 2 * t * c.hidden * c.element, 0.0
-    )
+@dataclass(frozen=True)
+class _Stage:
+    """One pipeline rank."""
+
+    cases: Cases
+    layers: Floats
+    is_first: Flags
+    is_last: Flags
+    held: Held
+    recomputed: Floats  # the part of its layers that selective-layer:k computes again
+
+
+def _lines(stage: _Stage, k: Values) -> dict[str, Floats]:
+    """The lines of the moment that needs most."""
+    c = stage.cases
+    own, layer = states(c, stage.layers, stage.is_first, stage.is_last), activations.of_layer(c, stage.recomputed)
+    moments = [_moment(each, stage, own, layer, k) for each in MOMENTS]
+    largest = np.argmax([_sum(each) for each in moments], axis=0)
+    lines = {line: np.choose(largest, [each[line] for each in moments]) for line in LINES if line != "process"}
     gaps = _sum(lines) * (k["gaps"] - 1)
-    lines["process"] = k["process"] + gaps
-    return {line: lines[line] for line in LINES}
+    return {**lines, "process": k["process"] + gaps}
 
 
-def _states(c: Cases, own: Floats, layer: Floats, layers: Floats) -> dict[str, Floats]:
-    """Bytes of weights, gradients and states: 16 a parameter in all, or 2 + 4 + 12 with fp32 gradients in mixed precision.
-
-    ZeRO-1 shards the 12. FSDP shards weights, gradients and states in fp32 and holds, in 16 bits, two gathered layers; under a
-    pipeline all of them, and their whole gradients in fp32, until the step's end.
-    """
-    full = c.element >= 4
-    shards = np.maximum(c.shards, 1)
-    apart = np.where(c.sharding == ZERO1, shards, 1.0)
-    plain = {
-        "weights": np.where(full, 4.0, c.element) * own,
-        "gradients": 4.0 * own,
-        "states": np.where(full, 8.0, 12.0) / apart * own,
-    }
-    gathered = np.where(shards > 1, np.where(c.pp > 1, layer * layers, 2 * layer), 0.0) * c.element
-    fsdp = {
-        "weights": gathered,
-        "gradients": 4.0 * own / shards + np.where((c.pp > 1) & (shards > 1), 4.0 * layer * layers, 0.0),
-        "states": 12.0 * own / shards,
-    }
-    return {line: np.where(c.is_fsdp, fsdp[line], plain[line]) for line in plain}
-
-
-def activations(c: Cases) -> tuple[Floats, Floats]:
-    """Bytes that (one layer keeps for the backward pass, it keeps without checkpointing), for one micro batch.
-
-    Without checkpointing, values a token: 4 hidden sizes that tensor parallelism leaves whole (inputs of the two norms, of
-    queries and of the MLP), queries, keys, values and attention's output, the activation function's input and output (4 arrays
-    with a gate); and, unfused, two copies of the scores and a mask.
-    """
-    t, b = c.tokens, c.element
-    outer = c.hidden / np.where(c.sequence_parallel, c.tp, 1.0)
-    gate = np.where(c.mlp_matrices == 3, 4.0, 2.0)
-    scores = np.where(c.fused_attention, 0.0, t * c.heads / c.tp * c.sequence * (2 * b + 1))
-    inner = t * b * (2 * c.hidden + 2 * c.kv_width) / c.tp
-    whole = t * b * (4 * outer + gate * c.ffn / c.tp) + inner + scores
-    block = t * b * outer
-    kept = t * b * (3 * outer + 2 * c.hidden / c.tp + c.ffn / c.tp)
-    ac = c.checkpointing
-    stored = np.select(
-        [ac == FULL, ac == SELECTIVE_OP, ac == SELECTIVE_LAYER, ac == CORE_ATTENTION],
-        [block, kept, block / c.every + whole * (1 - 1 / c.every), whole - scores],
-        whole,
-    )
-    return stored, whole
+def _moment(moment: str, stage: _Stage, own: States, layer: Layer, k: Values) -> dict[str, Floats]:
+    c, held = stage.cases, stage.held
+    in_chunk = np.where(c.pp > 1, stage.layers / c.virtual, stage.layers)
+    spread = np.asarray(k["activations"])
+    outputs = np.where((programs.of(c.program, "keeps_outputs") > 0) & (c.pp > 1), layer.hidden, 0.0)
+    one = spread * in_chunk * layer.kept
+    kept = one * held.chunks + spread * outputs * np.maximum(held.chunks - held.losses, 0.0)
+    split = spread * in_chunk * layer.split
+    repeated = np.where(held.waiting > 0, _REPEATED * in_chunk * layer.repeated, layer.again)
+    loss, biases = of_loss(c), activations.biases(c)
+    nothing = np.zeros(len(c))
+    begun = np.where(held.steady, own.gradients, own.gradients_first)
+    lines = {
+        "weights": own.weights, "gradients": begun, "states": own.states, "activations": kept, "work": nothing, "logits": nothing,
+        "buffers": biases * c.virtual + layer.hidden * (held.sent + np.where(c.pp > 1, 2.0, 0.0) + np.where(c.tp > 1, 2.0, 0.0)),
+    }  # fmt: skip
+    if moment == "start":
+        lines["activations"], lines["buffers"], lines["gradients"] = nothing, biases * 4, own.gradients_first
+    elif moment == "loss":
+        lines["logits"] = np.where(
+            stage.is_last, loss.peak * np.minimum(1.0, k["logits"]) + loss.kept * (held.losses - 1), 0.0
+        )
+        lines["work"] = split * np.maximum(held.waiting - 1, 0.0)
+        lines["gradients"] = np.where(held.rounds, begun, np.maximum(own.gradients_first, begun * own.last_stage))
+    elif moment in ("backward", "second"):
+        lines["weights"] = own.weights + own.layers_at_work
+        lines["work"] = spread * (repeated + layer.at_work) + split * held.waiting + own.layer_work
+        lines["logits"] = np.where(stage.is_last, loss.kept * np.maximum(held.losses - 1, 0.0) + own.tied_gradient, 0.0)
+    elif moment == "end":
+        lines["activations"] = np.maximum(kept - one, 0.0)
+        lines["work"] = np.where(stage.is_first, own.embedding_work + layer.hidden, 0.0)
+        lines["logits"] = np.where(stage.is_last, own.tied_gradient, 0.0)
+        lines["gradients"] = np.where(c.pp == 1, own.gradients_end, begun)
+    elif moment == "last":
+        share = np.where(c.is_fsdp | (c.sharding == ZERO1), own.first_stage, 1.0)
+        lines["weights"], lines["gradients"] = own.weights * share, own.gradients * share
+        lines["work"] = np.where(stage.is_first, own.embedding_work + layer.hidden, own.layer_work)
+        lines["activations"] = nothing
+    else:
+        lines["activations"] = nothing
+        lines["gradients"] = own.gradients_update
+        lines["work"] = own.update_work
+        lines["buffers"] = nothing
+    if moment == "second":
+        lines["activations"] = np.where(c.pp > 1, np.maximum(kept - one, 0.0), 0.0)
+        lines["logits"] = np.where(c.pp > 1, lines["logits"], 0.0)
+        lines["work"] = np.where(c.pp > 1, lines["work"], 0.0)
+        lines["gradients"] = own.gradients * np.where(held.rounds | (c.virtual == 1), 1.0, own.last_stage)
+    return lines

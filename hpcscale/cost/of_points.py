@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hpcscale.cost import cases, hardware
+from hpcscale.cost import cases, hardware, programs
 from hpcscale.cost.constants import Kind
 from hpcscale.cost.hardware import Hardware, Unknown
 from hpcscale.cost.predict import Predictions, predict
@@ -81,4 +81,6 @@ def described(point: Point, have: Hardware) -> dict[str, float | bool]:
         "peak": have.peak, "attention_peak": have.attention_peak, "bandwidth": have.bandwidth, "link": have.link,
         "network": have.network, "node_ranks": have.node_ranks,
         "memory": float("nan") if have.memory is None else have.memory,
+        "program": programs.of_workload(point.workload.name, training.precision), "cpu": have.kind.kind == "cpu", "rms": model.norm == "rmsnorm",
+        "rotary": model.positions == "rope", "alibi": model.positions == "alibi", "v_shape": layout.schedule == "zbv",
     }  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hpcscale.cost import cases, hardware
+from hpcscale.cost import cases, hardware, programs
 from hpcscale.cost.constants import Kind
 from hpcscale.cost.hardware import Hardware, Unknown
 from hpcscale.spec import locate, machine
@@ -29,6 +29,7 @@ _SHARDING = {
 }  # fmt: skip
 _PRECISIONS = ("fp8", "bf16", "fp16", "tf32", "fp32", "fp64")
 _ENCODERS = re.compile(r"bert|roberta|encoder", re.IGNORECASE)
+_GATED = re.compile(r"llama|mistral|qwen|gemma|olmo|deepseek", re.IGNORECASE)
 _NEEDED = ("layers", "hidden", "heads", "seq", "gbs")
 
 
@@ -126,7 +127,7 @@ def _shape(row: Mapping[str, Any], tp: float) -> dict[str, float | bool]:
 def _mlp(row: Mapping[str, Any], d: float, layers: float, heads: float, kv_heads: float) -> tuple[float, float]:
     """(matrices of the MLP, its size): 3 with a gate, by the parameters that the row states, else by the model's name."""
     ffn, total = _number(row, "ffn"), _number(row, "n_params")
-    gated = bool(re.search(r"llama|mistral|qwen|gemma|olmo|deepseek", _text(row, "model"), re.IGNORECASE))
+    gated = bool(_GATED.search(_text(row, "model")))
     if ffn is None:
         return (3.0, 8 / 3 * d) if gated else (2.0, 4 * d)
     if total is not None:
@@ -162,6 +163,7 @@ def _modes(
         raise Unknown(f"sharding '{row['sharding']}' is none of ddp, zero1, fsdp, hsdp")
     code = cases.SHARDING[sharding]
     compiled = 0.0 if "compile" in notes else 1.0 if "eager" in notes else 0.3
+    gated = bool(_GATED.search(_text(row, "model")))  # models with a gate have RMS norms and rotary positions too
     encoder = bool(_ENCODERS.search(_text(row, "model")))
     # Fused attention came with compute capability 8.0 and is causal or full, never padded.
     fused = not encoder and found.kind.generation not in ("volta", "a64fx")
@@ -171,6 +173,8 @@ def _modes(
         "fused_attention": fused, "async_tp": "async" in notes, "zero_bubble": "zero bubble" in notes or "zbv" in notes,
         "all_in_flight": "gpipe" in notes or "afab" in notes, "sequence_parallel": sharding in ("fsdp", "hsdp") and sizes["tp"] > 1,
         "sharding": float(code), "shards": dp * sizes["cp"] if code else 1.0,
+        "program": float(programs.of_table(_plain(_text(row, "sharding")), precision, notes)), "cpu": found.kind.kind == "cpu",
+        "rms": gated, "rotary": gated,
     }  # fmt: skip
 
 
