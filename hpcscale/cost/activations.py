@@ -65,12 +65,10 @@ def of_layer(c: Cases, share: Floats) -> Layer:
         [whole - block, whole - op, whole - block, scores],
         0.0,
     )
-    # Gradients of what norms and products put out; of what was computed again also the products' inputs, since it is thrown away half used.
-    outputs = joined + 4 * hidden + ffn * np.where(gated, 2.0, 1.0)
-    inputs = (2 * entered + queries + ffn) * np.select([ac == FULL, ac == SELECTIVE_LAYER], [1.0, share], 0.0)
+    outputs = joined + 4 * c.hidden + ffn * np.where(gated, 2.0, 1.0)  # whose gradients those of weights need
     again = np.maximum(again, 0.0) * np.where(ac == SELECTIVE_LAYER, share > 0, 1.0)
     repeated = again * np.where(ac == SELECTIVE_LAYER, share, 1.0)
-    return Layer(kept, again, _at_work(c, scores), t * e * (outputs + inputs), block, repeated)
+    return Layer(kept, again, _at_work(c, scores), t * e * outputs, block, repeated)
 
 
 def biases(c: Cases) -> Floats:

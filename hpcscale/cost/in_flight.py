@@ -51,7 +51,7 @@ def _held(c: Cases, rank: Floats, has_loss: Floats) -> Held:
     at_once = np.where(c.all_in_flight | ((v == 1) & (m < p)), m, np.where(c.zero_bubble & ~c.v_shape, 1.0 + rank, 1.0))
     split = c.zero_bubble & (p > 1)
     losses = np.where(p > 1, np.minimum(at_once, m), 1.0) * has_loss
-    waiting = np.where(split, np.minimum(np.where(c.v_shape, 2 * rank + 1, rank + 1), chunks), 0.0)
+    waiting = np.where(split, np.minimum(np.where(c.v_shape, np.maximum(2 * rank, 1.0), rank + 1), chunks), 0.0)
     # Those that nobody waits for before the step's end: outputs forward and gradients back, but none beyond the model's ends.
     ends = np.where(c.v_shape, np.where(rank == 0, 2.0, 0.0), np.where((rank == 0) | (behind == 0), 1.0, 0.0))
     kept = (v > 1) & (p > 1) & (programs.of(c.program, "keeps_sent") > 0)

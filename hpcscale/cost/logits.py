@@ -45,7 +45,7 @@ def _chunked(c: Cases, whole: Floats) -> Loss:
     softmax = chunk * np.maximum(e + copies + np.where(several, e, 0.0), np.where(mixed, 2 * e + exact, 0.0)) + np.where(several, exact * c.embedding, 0.0)
     gradient = np.where(mixed | (c.tp == 1), 2 * e, e)
     products = chunk * gradient + c.embedding * (exact + np.where(mixed, e, 0.0))
-    # When its backward pass hands it over, rounded; for a second time if that has two parts.
-    converted = c.embedding * (exact + np.where(mixed, e, 0.0) * np.where(c.zero_bubble & (c.pp > 1), 2.0, 1.0))
+    # When its backward pass hands it over, rounded, and in zbv's two parts at once for a second time.
+    converted = c.embedding * (exact + np.where(mixed, e, 0.0) * np.where(c.v_shape, 2.0, 1.0))
     hidden = c.tokens * c.hidden * e
     return Loss(np.maximum(np.maximum(softmax, products), converted) + hidden, exact * c.embedding + hidden)

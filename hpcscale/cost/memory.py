@@ -119,7 +119,10 @@ def _moment(moment: str, stage: _Stage, own: States, layer: Layer, k: Values) ->
     one = spread * in_chunk * layer.kept
     kept = one * held.chunks + spread * outputs * np.maximum(held.chunks - held.losses, 0.0)
     split = spread * in_chunk * layer.split
-    repeated = np.where(held.waiting > 0, _REPEATED * in_chunk * layer.repeated, layer.again)
+    # While the gradients of inputs are made, and in a backward pass for weights alone.
+    inputs = spread * layer.again + split * held.waiting
+    weights = spread * _REPEATED * in_chunk * layer.repeated + split * (held.waiting - 1)
+    recomputing = np.where(held.waiting > 0, np.maximum(inputs, weights), inputs)
     loss, biases = of_loss(c), activations.biases(c)
     nothing = np.zeros(len(c))
     begun = np.where(held.steady, own.gradients, own.gradients_first)
@@ -130,14 +133,17 @@ def _moment(moment: str, stage: _Stage, own: States, layer: Layer, k: Values) ->
     if moment == "start":
         lines["activations"], lines["buffers"], lines["gradients"] = nothing, biases * 4, own.gradients_first
     elif moment == "loss":
-        lines["logits"] = np.where(
-            stage.is_last, loss.peak * np.minimum(1.0, k["logits"]) + loss.kept * (held.losses - 1), 0.0
-        )
+        made = loss.peak * np.minimum(1.0, k["logits"]) + loss.kept * (held.losses - 1)
+        lines["logits"] = np.where(stage.is_last, made, 0.0)
         lines["work"] = split * np.maximum(held.waiting - 1, 0.0)
-        lines["gradients"] = np.where(held.rounds, begun, np.maximum(own.gradients_first, begun * own.last_stage))
+        # The last stage goes back at once, the rank's other ones after it.
+        at_once = own.gradients * own.last_stage * (held.steady | (held.losses > 1) & c.zero_bubble)
+        lines["gradients"] = np.where(held.rounds, begun, np.maximum(own.gradients_first, at_once))
     elif moment in ("backward", "second"):
         lines["weights"] = own.weights + own.layers_at_work
-        lines["work"] = spread * (repeated + layer.at_work) + split * held.waiting + own.layer_work
+        # When a layer's gradients are scattered its activations have gone.
+        computing = recomputing + spread * layer.at_work + own.matrix_work
+        lines["work"] = np.maximum(computing, own.layer_work - spread * layer.kept)
         lines["logits"] = np.where(stage.is_last, loss.kept * np.maximum(held.losses - 1, 0.0) + own.tied_gradient, 0.0)
     elif moment == "end":
         lines["activations"] = np.maximum(kept - one, 0.0)

@@ -25,7 +25,8 @@ class States:
     first_stage: Floats  # the share of a rank's parameters that lies in its first virtual stage, and
     last_stage: Floats  # in its last
     states: Floats
-    layer_work: Floats  # a layer's new gradients, and its messages
+    matrix_work: Floats  # the gradient of a layer's largest matrix
+    layer_work: Floats  # FSDP: all of a layer's new gradients, and the message that scatters them
     embedding_work: Floats  # the same of the embedding
     tied_gradient: Floats  # of a tied output layer, which waits for the embedding's
     update_work: Floats
@@ -50,10 +51,9 @@ def states(c: Cases, layers: Floats, is_first: Flags, is_last: Flags) -> States:
     # Full precision on one replica: gradients have no buffer and come with the backward pass.
     unbuffered = full & (c.replicas == 1)
     plain = gradient * everything
-    # FSDP: gathered weights of two layers and of what is in none, or of all (zero1, and under a pipeline)
+    # FSDP: gathered weights of a layer or two and of what is in none, or of all (zero1, and under a pipeline)
     keeps = (c.sharding == ZERO1) | (c.pp > 1)
-    several = c.shards > 1
-    gathered = c.element * np.where(several, np.where(keeps, everything, ends), 0.0)
+    gathered = c.element * np.where(keeps, everything, ends + layer)
     masters = np.where(full, wide / shards * everything, 0.0)
     accumulates = (c.micro_batches > 1) & (programs.of(c.program, "accumulates_whole") > 0)
     sharded = wide * everything / shards
@@ -64,7 +64,7 @@ def states(c: Cases, layers: Floats, is_first: Flags, is_last: Flags) -> States:
     swaps = programs.of(c.program, "swaps_tied") > 0
     return States(
         weights=np.where(fsdp2, gathered + masters, c.element * everything),
-        layers_at_work=np.where(fsdp2 & several & ~keeps, c.element * np.minimum(2.0, layers) * layer, 0.0),
+        layers_at_work=np.where(fsdp2 & ~keeps, c.element * layer, 0.0),
         gradients=np.where(fsdp2, fsdp_gradients, plain),
         gradients_first=np.where(fsdp2 | unbuffered, 0.0, plain),
         gradients_end=np.where(fsdp2 & (c.pp == 1), sharded + np.where(accumulates, wide * ends, 0.0), plain),
@@ -72,7 +72,8 @@ def states(c: Cases, layers: Floats, is_first: Flags, is_last: Flags) -> States:
         last_stage=(c.embedding * is_last + layer * layers / c.virtual) / everything,
         gradients_update=np.where(fsdp2, sharded, plain),
         states=own / shards * everything,
-        layer_work=np.where(fsdp2, new * layer, largest),
+        matrix_work=largest,
+        layer_work=np.where(fsdp2, new * layer, 0.0),
         embedding_work=np.where(fsdp2 & (c.pp == 1), new * ends, embedding),
         tied_gradient=np.where((c.pp == 1) & ~c.untied, embedding, 0.0),
         update_work=np.where(swaps & (c.pp > 1) & ~c.untied & (is_first | is_last), 2 * wide * c.embedding, 0.0),
