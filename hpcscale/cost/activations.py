@@ -25,7 +25,7 @@ class Layer:
     at_work: Floats
     split: Floats
     hidden: Floats
-    repeated: Floats  # ``again`` on the average of all layers
+    repeated: Floats  # the part of a rank's layers that is computed again
 
 
 def of_layer(c: Cases, share: Floats) -> Layer:
@@ -67,7 +67,7 @@ def of_layer(c: Cases, share: Floats) -> Layer:
     )
     outputs = joined + 4 * c.hidden + ffn * np.where(gated, 2.0, 1.0)  # whose gradients those of weights need
     again = np.maximum(again, 0.0) * np.where(ac == SELECTIVE_LAYER, share > 0, 1.0)
-    repeated = again * np.where(ac == SELECTIVE_LAYER, share, 1.0)
+    repeated = np.where(ac == SELECTIVE_LAYER, share, 1.0 * (again > 0))
     return Layer(kept, again, _at_work(c, scores), t * e * outputs, block, repeated)
 
 
@@ -84,7 +84,9 @@ def _own_scores(c: Cases) -> Flags:
 def _scores(c: Cases) -> Floats:
     """Bytes of attention's scores that are kept; none with a fused kernel."""
     count = c.tokens * c.sequence * c.heads / c.tp
-    unfused = np.where(c.fused_attention, 0.0, count * (2 * c.element + 1))  # before and after softmax, and dropout's mask
+    unfused = np.where(
+        c.fused_attention, 0.0, count * (2 * c.element + 1)
+    )  # before and after softmax, and dropout's mask
     return np.where(_own_scores(c), count * np.maximum(c.element, 4.0), unfused)
 
 

@@ -166,7 +166,10 @@ def made(rows: Sequence[dict[str, float | bool]]) -> Cases:
     return Cases(
         **{
             each.name: np.array(
-                [ASSUMED[each.name] if each.name in ASSUMED and each.name not in row else row[each.name] for row in rows],
+                [
+                    ASSUMED[each.name] if each.name in ASSUMED and each.name not in row else row[each.name]
+                    for row in rows
+                ],
                 dtype=bool if each.name in flags else float,
             )
             for each in fields(Cases)

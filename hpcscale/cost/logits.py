@@ -42,7 +42,9 @@ def _chunked(c: Cases, whole: Floats) -> Loss:
     several = whole > chunk
     mixed = e < 4
     copies = np.where(c.tp > 1, np.where(mixed, exact, 0.0), exact + np.where(mixed, exact, 0.0))
-    softmax = chunk * np.maximum(e + copies + np.where(several, e, 0.0), np.where(mixed, 2 * e + exact, 0.0)) + np.where(several, exact * c.embedding, 0.0)
+    softmax = chunk * np.maximum(
+        e + copies + np.where(several, e, 0.0), np.where(mixed, 2 * e + exact, 0.0)
+    ) + np.where(several, exact * c.embedding, 0.0)
     gradient = np.where(mixed | (c.tp == 1), 2 * e, e)
     products = chunk * gradient + c.embedding * (exact + np.where(mixed, e, 0.0))
     # When its backward pass hands it over, rounded, and in zbv's two parts at once for a second time.

@@ -25,7 +25,9 @@ class Program:
     gradients: float = 4.0  # bytes a parameter
     states: float = 12.0  # bytes a parameter: master weight and AdamW's averages in fp32
     accumulates_whole: bool = True  # fsdp: gradients of several micro batches gather whole, not in shards
-    keeps_gathered: bool = True  # sequence parallelism: what was gathered is kept for the backward pass, not gathered anew
+    keeps_gathered: bool = (
+        True  # sequence parallelism: what was gathered is kept for the backward pass, not gathered anew
+    )
     chunks_logits: bool = False
     rms_bytes: float = 0.0
     keeps_outputs: bool = False  # a stage's output stays until its backward pass
@@ -40,7 +42,12 @@ PROGRAMS = (
     # hpcscale/train: data_parallel.py (masters and gradients in fp32 beside the weights), loss.py (chunks of logits; the output
     # layer's gradient in fp32 and in the compute type), torch's RMS norm (two copies in fp32), torch's schedules
     Program(
-        "hpcscale", chunks_logits=True, rms_bytes=8.0, keeps_outputs=True, keeps_sent=True, swaps_tied=True,
+        "hpcscale",
+        chunks_logits=True,
+        rms_bytes=8.0,
+        keeps_outputs=True,
+        keeps_sent=True,
+        swaps_tied=True,
         fuses_bias=False,
     ),
     # Megatron-LM: fp32 gradients, 12 bytes of states that the distributed optimizer cuts (arXiv 2205.05198; its documentation of

@@ -1,6 +1,6 @@
 """Random layouts that hpcscale's trainer can run, and what its dry run holds of them.
 
-    python tests/cost/random_layouts.py 2026 60      # writes dry_runs.json: seed, how many; some minutes
+python tests/cost/random_layouts.py 2026 60      # writes dry_runs.json: seed, how many; some minutes
 """
 
 from __future__ import annotations
