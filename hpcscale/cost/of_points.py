@@ -74,7 +74,7 @@ def described(point: Point, have: Hardware) -> dict[str, float | bool]:
         "sequence": training.sequence_length, "micro_batch": max(1, min(micro, replica)), "batch": training.global_batch_size,
         "checkpointing": cases.SELECTIVE_LAYER if every else cases.CHECKPOINTING[word], "every": float(every or 1),
         "element": _ELEMENT.get(training.precision, 2.0), "fp8": training.precision == "fp8", "rowwise": False,
-        "eager": 0.0 if compiled else 1.0, "fused_attention": True, "async_tp": False,
+        "eager": 0.0 if compiled else 1.0, "fused_attention": hardware.fuses_attention(have.kind) or not point.workload.foreign, "async_tp": False,
         "dp": layout.dp, "tp": layout.tp, "pp": layout.pp, "cp": layout.cp, "virtual": layout.virtual_stages,
         "zero_bubble": layout.schedule in _ZERO_BUBBLE, "all_in_flight": layout.schedule == "gpipe",
         "sequence_parallel": layout.sequence_parallel, "sharding": sharding, "shards": max(1, shards),

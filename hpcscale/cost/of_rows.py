@@ -165,8 +165,7 @@ def _modes(
     compiled = 0.0 if "compile" in notes else 1.0 if "eager" in notes else 0.3
     gated = bool(_GATED.search(_text(row, "model")))  # models with a gate have RMS norms and rotary positions too
     encoder = bool(_ENCODERS.search(_text(row, "model")))
-    # Fused attention came with compute capability 8.0 and is causal or full, never padded.
-    fused = not encoder and found.kind.generation not in ("volta", "a64fx")
+    fused = not encoder and hardware.fuses_attention(found.kind)  # which is causal or full, never padded
     return {
         "checkpointing": float(checkpointing), "every": every, "element": {"fp32": 4.0, "tf32": 4.0, "fp64": 8.0}.get(precision, 2.0),
         "fp8": precision == "fp8", "rowwise": "row" in _text(row, "precision").lower(), "eager": compiled,
