@@ -12,6 +12,7 @@ import numpy as np
 
 from hpcscale.cost import programs
 from hpcscale.cost.cases import CORE_ATTENTION, FULL, SELECTIVE_LAYER, SELECTIVE_OP, Cases, Flags, Floats
+from hpcscale.cost.stage_layers import StageLayers
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,10 @@ class Layer:
     at_work: Floats
     split: Floats
     hidden: Floats
-    repeated: Floats  # the part of a rank's layers that is computed again
 
 
-def of_layer(c: Cases, share: Floats) -> Layer:
-    """What each layer of a case keeps, on the average of its rank's layers. ``share`` of them are what selective-layer:k
-    computes again."""
+def of_layer(c: Cases, layers: StageLayers) -> Layer:
+    """What each layer of a case keeps, on the average of its rank's layers."""
     t, e = c.tokens, c.element
     own = programs.of(c.program, "rms_bytes")
     hidden = c.hidden / np.where(c.sequence_parallel, c.tp, 1.0)  # between the parallel regions
@@ -55,6 +54,7 @@ def of_layer(c: Cases, share: Floats) -> Layer:
     block = t * e * hidden
     op = block + t * (e * (joined + ffn + np.where(gated, c.hidden, 0.0)) + core * _meetings(c)) + scores
     ac = c.checkpointing
+    share = layers.recomputed
     kept = np.select(
         [ac == FULL, ac == SELECTIVE_OP, ac == SELECTIVE_LAYER, ac == CORE_ATTENTION],
         [block, op, block * share + whole * (1 - share), whole - scores],
@@ -66,9 +66,10 @@ def of_layer(c: Cases, share: Floats) -> Layer:
         0.0,
     )
     outputs = joined + 4 * c.hidden + ffn * np.where(gated, 2.0, 1.0)  # whose gradients those of weights need
-    again = np.maximum(again, 0.0) * np.where(ac == SELECTIVE_LAYER, share > 0, 1.0)
-    repeated = np.where(ac == SELECTIVE_LAYER, share, 1.0 * (again > 0))
-    return Layer(kept, again, _at_work(c, scores), t * e * outputs, block, repeated)
+    # Before a layer is computed again, those after it have let go of more, but where nothing comes after.
+    counts = np.where(c.zero_bubble & (c.pp > 1), share > 0, layers.ends_recomputed)
+    again = np.maximum(again, 0.0) * np.where(ac == SELECTIVE_LAYER, counts, 1.0)
+    return Layer(kept, again, _at_work(c, scores), t * e * outputs, block)
 
 
 def biases(c: Cases) -> Floats:

@@ -22,7 +22,7 @@ DDP, ZERO1, FSDP = range(3)
 SHARDING = {"ddp": DDP, "zero1": ZERO1, "fsdp": FSDP, "hsdp": FSDP}
 
 # Of fields that only memory reads; a row without them is hpcscale's own trainer with GPT's blocks on a GPU.
-ASSUMED = {"program": 0.0, "cpu": False, "rms": False, "rotary": False, "alibi": False, "v_shape": False}
+ASSUMED = {"program": 0.0, "cpu": False, "rms": False, "rotary": False, "alibi": False, "mlm": False, "v_shape": False}
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,7 @@ class Cases:
     rms: Flags  # RMS norms
     rotary: Flags
     alibi: Flags
+    mlm: Flags  # BERT's head: a dense layer and a norm before the output layer
     v_shape: Flags  # zbv: the first pipeline rank has the first and the last stage
 
     def __len__(self) -> int:
@@ -140,24 +141,6 @@ class Cases:
         share, rest = np.divmod(self.layers, self.pp * self.virtual)
         further = np.where(self.v_shape, 1.0 * (rest > self.pp - 1) + (rest > self.pp), np.floor(rest / self.pp))
         return np.maximum(share * self.virtual + further, 1.0)
-
-
-def recomputed_share(c: Cases, last: bool) -> Floats:
-    """Of the first or the last pipeline rank's layers, the part that selective-layer:k computes again: layers k, 2 k, ... of the
-    model, counted from 1."""
-    stages = c.pp * c.virtual
-    share, rest = np.divmod(c.layers, stages)
-    found, count = np.zeros(len(c)), np.zeros(len(c))
-    for chunk in range(int(c.virtual.max(initial=1))):
-        stage = np.where(last, c.pp * (chunk + 1) - 1, c.pp * chunk)
-        mirrored = np.where(last, c.pp - 1 if chunk == 0 else c.pp, 0 if chunk == 0 else 2 * c.pp - 1)
-        stage = np.where(c.v_shape, mirrored, stage)
-        start = share * stage + np.minimum(stage, rest)
-        end = start + share + (stage < rest)
-        exists = chunk < c.virtual
-        found += np.where(exists, np.floor(end / c.every) - np.floor(start / c.every), 0.0)
-        count += np.where(exists, end - start, 0.0)
-    return found / np.maximum(count, 1.0)
 
 
 def made(rows: Sequence[dict[str, float | bool]]) -> Cases:

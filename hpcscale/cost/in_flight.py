@@ -18,6 +18,7 @@ class Held:
     backward passes while so many are held, so gradients are there too; ``rounds``: all virtual stages have gradients by then."""
 
     chunks: Floats
+    of_first: Floats  # of ``chunks``, those of the rank's first virtual stage, where zbv runs
     sent: Floats
     losses: Floats
     waiting: Floats
@@ -48,6 +49,7 @@ def _held(c: Cases, rank: Floats, has_loss: Floats) -> Held:
         behind + 1,
     )
     chunks = np.where(p > 1, np.minimum(chunks, m * v), 1.0)
+    of_first = np.where(c.v_shape, np.minimum(m, p + behind), chunks)
     at_once = np.where(c.all_in_flight | ((v == 1) & (m < p)), m, np.where(c.zero_bubble & ~c.v_shape, 1.0 + rank, 1.0))
     split = c.zero_bubble & (p > 1)
     losses = np.where(p > 1, np.minimum(at_once, m), 1.0) * has_loss
@@ -57,4 +59,4 @@ def _held(c: Cases, rank: Floats, has_loss: Floats) -> Held:
     kept = (v > 1) & (p > 1) & (programs.of(c.program, "keeps_sent") > 0)
     sent = np.where(kept, np.maximum(0.0, 2 * (m * v - chunks) - ends * m), 0.0)
     steady = np.where(p > 1, m * v > chunks, m > 1)
-    return Held(chunks, sent, losses, waiting, steady, steady & ((v == 1) | (m >= 2 * p)))
+    return Held(chunks, of_first, sent, losses, waiting, steady, steady & ((v == 1) | (m >= 2 * p)))

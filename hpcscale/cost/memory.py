@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpcscale.cost import in_flight
-from hpcscale.cost.cases import Cases, Floats, recomputed_share
+from hpcscale.cost.cases import Cases, Floats
 from hpcscale.cost.moments import Stage, lines_of_moments
+from hpcscale.cost.stage_layers import of_rank
 
 Values = Mapping[str, Floats | float]
 
@@ -63,8 +64,8 @@ def need(cases: Cases, values: Values) -> Need:
     c = cases
     alone = c.pp == 1
     ones = np.ones(len(c), dtype=bool)
-    first = Stage(c, c.most_layers, ones, alone | c.v_shape, in_flight.on_first(c), recomputed_share(c, last=False))
-    last = Stage(c, c.last_layers, alone, alone | ~c.v_shape, in_flight.on_last(c), recomputed_share(c, last=True))
+    first = Stage(c, of_rank(c, last=False), ones, alone | c.v_shape, in_flight.on_first(c))
+    last = Stage(c, of_rank(c, last=True), alone, alone | ~c.v_shape, in_flight.on_last(c))
     return Need(_lines(first, values), _lines(last, values))
 
 

@@ -18,9 +18,10 @@ import numpy as np
 
 from hpcscale.cost import activations, programs
 from hpcscale.cost.activations import Layer
-from hpcscale.cost.cases import ZERO1, Cases, Flags, Floats
+from hpcscale.cost.cases import SELECTIVE_OP, ZERO1, Cases, Flags, Floats
 from hpcscale.cost.in_flight import Held
 from hpcscale.cost.logits import Loss, of_loss
+from hpcscale.cost.stage_layers import StageLayers
 from hpcscale.cost.states import States, states
 
 Lines = dict[str, Floats]
@@ -31,14 +32,13 @@ _REPEATED = 4.8
 
 @dataclass(frozen=True)
 class Stage:
-    """One pipeline rank of each case. ``recomputed``: the part of its layers that selective-layer:k computes again."""
+    """One pipeline rank of each case."""
 
     cases: Cases
-    layers: Floats
+    layers: StageLayers
     is_first: Flags
     is_last: Flags
     held: Held
-    recomputed: Floats
 
 
 @dataclass(frozen=True)
@@ -81,16 +81,18 @@ def lines_of_moments(stage: Stage, values: Mapping[str, Floats | float]) -> list
 
 def _facts(stage: Stage, k: Mapping[str, Floats | float]) -> _Facts:
     c, held = stage.cases, stage.held
-    own, layer = states(c, stage.layers, stage.is_first, stage.is_last), activations.of_layer(c, stage.recomputed)
+    own, layer = states(c, stage.layers.count, stage.is_first, stage.is_last), activations.of_layer(c, stage.layers)
     spread = np.broadcast_to(np.asarray(k["activations"], dtype=float), len(c))
-    in_chunk = np.where(c.pp > 1, stage.layers / c.virtual, stage.layers)
+    in_chunk = stage.layers.count / np.where(c.pp > 1, c.virtual, 1.0)
     one = spread * in_chunk * layer.kept
+    # The V's first stage may be longer than its last, and has more passes in flight.
+    longer = np.where(c.v_shape, (stage.layers.of_first - in_chunk) * (2 * held.of_first - held.chunks), 0.0)
     outputs = np.where((programs.of(c.program, "keeps_outputs") > 0) & (c.pp > 1), spread * layer.hidden, 0.0)
     # In the first round only a rank's last virtual stage has gone back.
     share = np.where(held.rounds | (c.virtual == 1), 1.0, own.last_stage)
     return _Facts(
         stage, own, layer, of_loss(c), spread, np.minimum(1.0, np.asarray(k["logits"], dtype=float)),
-        one=one, kept=one * held.chunks + outputs * np.maximum(held.chunks - held.losses, 0.0),
+        one=one, kept=one * held.chunks + spread * longer * layer.kept + outputs * np.maximum(held.chunks - held.losses, 0.0),
         split=spread * in_chunk * layer.split, biases=activations.biases(c),
         begun=np.where(held.steady, np.maximum(own.gradients * share, own.gradients_first), own.gradients_first),
     )  # fmt: skip
@@ -114,12 +116,13 @@ def _loss(f: _Facts) -> Lines:
 def _backward(f: _Facts) -> Lines:
     held, own = f.stage.held, f.own
     # When a layer's gradients are scattered its activations have gone.
-    computing = _computing(f) + f.spread * f.layer.at_work + own.matrix_work
+    gone = f.spread * f.layer.kept
+    computing = _computing(f) + f.spread * f.layer.at_work + own.matrix_work + np.maximum(own.message - gone, 0.0)
     # The loss lets go of its gradients when they have been handed over, for the second time if there is one.
     others = np.maximum(held.losses - (held.waiting == 0), 0.0)
     return f.lines(
         weights=own.weights + own.layers_at_work,
-        work=np.maximum(computing, own.layer_work - f.spread * f.layer.kept),
+        work=np.maximum(computing, own.layer_work - gone),
         logits=np.where(f.stage.is_last, f.loss.kept * others + own.tied_gradient, 0.0),
     )
 
@@ -128,8 +131,9 @@ def _computing(f: _Facts) -> Floats:
     """What is computed again, while the gradients of inputs are made or in a backward pass for weights alone."""
     waiting, c = f.stage.held.waiting, f.stage.cases
     inputs = f.spread * f.layer.again + f.split * waiting
-    fullest = np.ceil(f.stage.layers * f.layer.repeated / c.virtual - 1e-6)  # layers of a virtual stage that are
-    weights = f.spread * _REPEATED * fullest * f.layer.again + f.split * (waiting - 1)
+    # The layers of a virtual stage add up with selective-op, whose kept results are held by all of them.
+    layers = np.where(c.checkpointing == SELECTIVE_OP, np.ceil(f.stage.layers.count / c.virtual), 1.0)
+    weights = f.spread * _REPEATED * layers * f.layer.again + f.split * (waiting - 1)
     return np.where(waiting > 0, np.maximum(inputs, weights), inputs)
 
 

@@ -82,5 +82,6 @@ def described(point: Point, have: Hardware) -> dict[str, float | bool]:
         "network": have.network, "node_ranks": have.node_ranks,
         "memory": float("nan") if have.memory is None else have.memory,
         "program": programs.of_workload(point.workload.name, training.precision), "cpu": have.kind.kind == "cpu", "rms": model.norm == "rmsnorm",
-        "rotary": model.positions == "rope", "alibi": model.positions == "alibi", "v_shape": layout.schedule == "zbv",
+        "rotary": model.positions == "rope", "alibi": model.positions == "alibi", "mlm": model.head == "mlm",
+        "v_shape": layout.schedule == "zbv",
     }  # fmt: skip

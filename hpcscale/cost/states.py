@@ -26,7 +26,8 @@ class States:
     last_stage: Floats  # in its last
     states: Floats
     matrix_work: Floats  # the gradient of a layer's largest matrix
-    layer_work: Floats  # FSDP: all of a layer's new gradients, and the message that scatters them
+    layer_work: Floats  # FSDP: all of a layer's new gradients, and the message that scatters them,
+    message: Floats  # which stays while the next layer computes
     embedding_work: Floats  # the same of the embedding
     tied_gradient: Floats  # of a tied output layer, which waits for the embedding's
     update_work: Floats
@@ -38,6 +39,7 @@ def states(c: Cases, layers: Floats, is_first: Flags, is_last: Flags) -> States:
     matrices = np.where(is_first & is_last & (c.pp == 1), 1.0 + c.untied, 1.0 * is_first + is_last)
     layer = c.layer_weights + c.hidden * np.where(c.rms, 2, 6)
     ends = c.embedding * matrices + c.positions * c.hidden * is_first  # beside the layers
+    ends = ends + np.where(c.mlm, c.hidden**2, 0.0) * is_last
     everything = layer * layers + ends
     # beside the first virtual stage's layers
     start = np.where(c.pp > 1, (c.embedding + c.positions * c.hidden) * is_first, ends)
@@ -74,6 +76,7 @@ def states(c: Cases, layers: Floats, is_first: Flags, is_last: Flags) -> States:
         states=own / shards * everything,
         matrix_work=largest,
         layer_work=np.where(fsdp2, new * layer, 0.0),
+        message=np.where(fsdp2 & (c.pp == 1), wide * layer, 0.0),
         embedding_work=np.where(fsdp2 & (c.pp == 1), new * ends, embedding),
         tied_gradient=np.where((c.pp == 1) & ~c.untied, embedding, 0.0),
         update_work=np.where(swaps & (c.pp > 1) & ~c.untied & (is_first | is_last), 2 * wide * c.embedding, 0.0),
