@@ -49,7 +49,8 @@ def _chunked(c: Cases, whole: Floats) -> Loss:
     products = chunk * gradient + c.embedding * (exact + np.where(mixed, e, 0.0))
     # When its backward pass hands it over, rounded, and in zbv's two parts at once for a second time.
     converted = c.embedding * (exact + np.where(mixed, e, 0.0) * np.where(c.v_shape, 2.0, 1.0))
-    # the last norm's input and output, what an encoder's head computes of them, and their gradient
+    # the last norm's input, what an encoder's head computes of its output, and that output's gradient
     norm = np.where(c.rms, programs.of(c.program, "rms_bytes"), e)
-    hidden = c.tokens * c.hidden * (2 * e + norm + np.where(c.mlm, 3 * e, 0.0))
+    part = np.where(c.sequence_parallel, 1 / c.tp, 1.0)
+    hidden = c.tokens * c.hidden * (e + (norm + np.where(c.mlm, 4 * e, 0.0)) * part)
     return Loss(np.maximum(np.maximum(softmax, products), converted) + hidden, exact * c.embedding + hidden)
