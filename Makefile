@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 DEMO := .demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test slurm check format benchmark benchmark-training benchmark-jobs clean
+.PHONY: help install demo test slurm check format benchmark benchmark-training benchmark-jobs benchmark-cost clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -62,6 +62,11 @@ benchmark-training: $(INSTALLED) ## measure training on this CPU against Hugging
 
 benchmark-jobs: $(INSTALLED) ## measure submit and status of 1,000 points on a real Slurm against bare sbatch and squeue
 	$(BIN)/python benchmarks/jobs.py
+
+benchmark-cost: $(INSTALLED) ## measure predictions on published rows, and plan and search on many layouts
+	$(BIN)/python benchmarks/prediction.py
+	$(BIN)/python benchmarks/plan.py
+	$(BIN)/python benchmarks/search.py
 
 clean: ## remove what make made, .venv included
 	rm -rf $(VENV) $(DEMO) dist build .pytest_cache .ruff_cache .hypothesis

@@ -151,7 +151,7 @@ def features(cases: Cases) -> Floats:
     columns = [
         log(c.hidden), 0.7 * log(c.sequence), 0.5 * log(c.ranks), log(c.tp), 0.7 * log(c.pp), 0.5 * log(c.micro_batch),
         log(c.cp), 0.5 * log(c.layers), log(c.head_size), 2.0 * (c.checkpointing == FULL), c.checkpointing == SELECTIVE_OP,
-        3.0 * c.fp8, 3.0 * c.rowwise, c.eager, c.async_tp,
+        3.0 * c.fp8, 3.0 * c.rowwise, c.eager, c.async_tp, 2.0 * c.is_fsdp,
     ]  # fmt: skip
     return np.stack([np.asarray(column, dtype=float) for column in columns], axis=1)
 
@@ -188,7 +188,7 @@ def _near(a: Floats, b: Floats) -> Floats:
     return _ROW**2 * np.exp(-distance / _LENGTH)
 
 
-NO_CORRECTION = Correction(np.zeros((0, 15)), np.zeros(0))
+NO_CORRECTION = Correction(np.zeros((0, 16)), np.zeros(0))
 
 
 def interval(seconds: Floats, deviation: Floats) -> tuple[Floats, Floats]:

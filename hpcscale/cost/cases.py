@@ -21,6 +21,9 @@ CHECKPOINTING = {"none": NONE, "full": FULL, "selective-op": SELECTIVE_OP, "core
 DDP, ZERO1, FSDP = range(3)
 SHARDING = {"ddp": DDP, "zero1": ZERO1, "fsdp": FSDP, "hsdp": FSDP}
 
+# Of fields that only memory reads; a row without them is hpcscale's own trainer with GPT's blocks on a GPU.
+ASSUMED = {"program": 0.0, "cpu": False, "rms": False, "rotary": False, "alibi": False, "mlm": False, "v_shape": False}
+
 
 @dataclass(frozen=True)
 class Cases:
@@ -68,6 +71,14 @@ class Cases:
     network: Floats  # between nodes, one direction
     node_ranks: Floats
     memory: Floats  # bytes that a rank may use; nan where nobody knows
+    # what memory asks beyond that; ``made`` fills in ASSUMED where a row does not say
+    program: Floats  # whose program runs: a code of programs.py
+    cpu: Flags
+    rms: Flags  # RMS norms
+    rotary: Flags
+    alibi: Flags
+    mlm: Flags  # BERT's head: a dense layer and a norm before the output layer
+    v_shape: Flags  # zbv: the first pipeline rank has the first and the last stage
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -120,13 +131,16 @@ class Cases:
 
     @property
     def most_layers(self) -> Floats:
-        """Layers of the fullest pipeline rank; what does not divide goes to the earliest stages."""
-        return np.minimum(np.ceil(self.layers / (self.pp * self.virtual)) * self.virtual, self.layers)
+        """Layers of the first pipeline rank, which is the fullest; what does not divide goes to the earliest stages."""
+        share, rest = np.divmod(self.layers, self.pp * self.virtual)
+        return share * self.virtual + np.where(self.v_shape, np.minimum(rest, 1.0), np.ceil(rest / self.pp))
 
     @property
     def last_layers(self) -> Floats:
         """Layers of the last pipeline rank."""
-        return np.maximum(np.floor(self.layers / (self.pp * self.virtual)) * self.virtual, 1)
+        share, rest = np.divmod(self.layers, self.pp * self.virtual)
+        further = np.where(self.v_shape, 1.0 * (rest > self.pp - 1) + (rest > self.pp), np.floor(rest / self.pp))
+        return np.maximum(share * self.virtual + further, 1.0)
 
 
 def made(rows: Sequence[dict[str, float | bool]]) -> Cases:
@@ -134,7 +148,13 @@ def made(rows: Sequence[dict[str, float | bool]]) -> Cases:
     flags = {each.name for each in fields(Cases) if each.type == "Flags"}
     return Cases(
         **{
-            each.name: np.array([row[each.name] for row in rows], dtype=bool if each.name in flags else float)
+            each.name: np.array(
+                [
+                    ASSUMED[each.name] if each.name in ASSUMED and each.name not in row else row[each.name]
+                    for row in rows
+                ],
+                dtype=bool if each.name in flags else float,
+            )
             for each in fields(Cases)
         }
     )

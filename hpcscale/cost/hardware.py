@@ -82,6 +82,11 @@ def of_device(name: str, precision: str, nodes: float | None, count: float) -> H
     return replace(hardware, memory=memory)
 
 
+def fuses_attention(kind: Kind) -> bool:
+    """Whether other systems than hpcscale have fused attention there: it came with compute capability 8.0."""
+    return kind.generation not in ("volta", "a64fx")
+
+
 def _of_device(
     device: Device, precision: str, resources: Mapping[str, int], peak: float | None, bandwidth: float | None
 ) -> Hardware:

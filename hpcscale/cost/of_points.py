@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hpcscale.cost import cases, hardware
+from hpcscale.cost import cases, hardware, programs
 from hpcscale.cost.constants import Kind
 from hpcscale.cost.hardware import Hardware, Unknown
 from hpcscale.cost.predict import Predictions, predict
@@ -74,11 +74,14 @@ def described(point: Point, have: Hardware) -> dict[str, float | bool]:
         "sequence": training.sequence_length, "micro_batch": max(1, min(micro, replica)), "batch": training.global_batch_size,
         "checkpointing": cases.SELECTIVE_LAYER if every else cases.CHECKPOINTING[word], "every": float(every or 1),
         "element": _ELEMENT.get(training.precision, 2.0), "fp8": training.precision == "fp8", "rowwise": False,
-        "eager": 0.0 if compiled else 1.0, "fused_attention": True, "async_tp": False,
+        "eager": 0.0 if compiled else 1.0, "fused_attention": hardware.fuses_attention(have.kind) or not point.workload.foreign, "async_tp": False,
         "dp": layout.dp, "tp": layout.tp, "pp": layout.pp, "cp": layout.cp, "virtual": layout.virtual_stages,
         "zero_bubble": layout.schedule in _ZERO_BUBBLE, "all_in_flight": layout.schedule == "gpipe",
         "sequence_parallel": layout.sequence_parallel, "sharding": sharding, "shards": max(1, shards),
         "peak": have.peak, "attention_peak": have.attention_peak, "bandwidth": have.bandwidth, "link": have.link,
         "network": have.network, "node_ranks": have.node_ranks,
         "memory": float("nan") if have.memory is None else have.memory,
+        "program": programs.of_workload(point.workload.name, training.precision), "cpu": have.kind.kind == "cpu", "rms": model.norm == "rmsnorm",
+        "rotary": model.positions == "rope", "alibi": model.positions == "alibi", "mlm": model.head == "mlm",
+        "v_shape": layout.schedule == "zbv",
     }  # fmt: skip

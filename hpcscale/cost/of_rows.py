@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hpcscale.cost import cases, hardware
+from hpcscale.cost import cases, hardware, programs
 from hpcscale.cost.constants import Kind
 from hpcscale.cost.hardware import Hardware, Unknown
 from hpcscale.spec import locate, machine
@@ -30,6 +30,7 @@ _SHARDING = {
 _PRECISIONS = ("fp8", "bf16", "fp16", "tf32", "fp32", "fp64")
 _ENCODERS = re.compile(r"bert|roberta|encoder", re.IGNORECASE)
 OWN = "hpcscale"  # the column program of rows that hpcscale's own trainer measured
+_GATED = re.compile(r"llama|mistral|qwen|gemma|olmo|deepseek", re.IGNORECASE)
 _NEEDED = ("layers", "hidden", "heads", "seq", "gbs")
 
 
@@ -128,7 +129,7 @@ def _shape(row: Mapping[str, Any], tp: float) -> dict[str, float | bool]:
 def _mlp(row: Mapping[str, Any], d: float, layers: float, heads: float, kv_heads: float) -> tuple[float, float]:
     """(matrices of the MLP, its size): 3 with a gate, by the parameters that the row states, else by the model's name."""
     ffn, total = _number(row, "ffn"), _number(row, "n_params")
-    gated = bool(re.search(r"llama|mistral|qwen|gemma|olmo|deepseek", _text(row, "model"), re.IGNORECASE))
+    gated = bool(_GATED.search(_text(row, "model")))
     if ffn is None:
         return (3.0, 8 / 3 * d) if gated else (2.0, 4 * d)
     if total is not None:
@@ -164,16 +165,23 @@ def _modes(
         raise Unknown(f"sharding '{row['sharding']}' is none of ddp, zero1, fsdp, hsdp")
     code = cases.SHARDING[sharding]
     compiled = 0.0 if "compile" in notes else 1.0 if "eager" in notes else 0.3
+    gated = bool(_GATED.search(_text(row, "model")))  # models with a gate have RMS norms and rotary positions too
     encoder = bool(_ENCODERS.search(_text(row, "model")))
-    # Fused attention came with compute capability 8.0 and is causal or full, never padded.
-    own = _text(row, "program") == OWN
-    fused = own or (not encoder and found.kind.generation not in ("volta", "a64fx"))
+    named = _text(row, "program")
+    own = named == OWN
+    if named:
+        program = programs.of_workload(named, precision)
+    else:
+        program = programs.of_table(_plain(_text(row, "sharding")), precision, notes)
+    fused = own or (not encoder and hardware.fuses_attention(found.kind))  # which is causal or full, never padded
     return {
         "checkpointing": float(checkpointing), "every": every, "element": {"fp32": 4.0, "tf32": 4.0, "fp64": 8.0}.get(precision, 2.0),
         "fp8": precision == "fp8", "rowwise": "row" in _text(row, "precision").lower(), "eager": compiled,
         "fused_attention": fused, "async_tp": "async" in notes, "zero_bubble": "zero bubble" in notes or "zbv" in notes,
         "all_in_flight": "gpipe" in notes or "afab" in notes, "sequence_parallel": sharding in ("fsdp", "hsdp") and sizes["tp"] > 1,
         "sharding": float(code), "shards": dp * sizes["cp"] if code else 1.0,
+        "program": float(program), "cpu": found.kind.kind == "cpu",
+        "rms": gated, "rotary": gated,
     }  # fmt: skip
 
 

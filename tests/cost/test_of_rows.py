@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hpcscale.cost import cases
@@ -110,6 +110,7 @@ def test_a_system_without_one_is_a_usual_machine_and_says_so() -> None:
     assert described(ROW).note == "a usual machine with h100_80gb: 8 a node, 50 GB/s network each"
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.dictionaries(
         st.sampled_from([*ROW, "notes", "vpp", "n_params"]),
