@@ -26,14 +26,16 @@ demo: $(INSTALLED) ## train a tiny GPT on 1 and 2 cores, print the scaling table
 	$(BIN)/hpcscale report studies/quickstart.yaml --runs $(DEMO)/runs --chart $(DEMO)/scaling.png > /dev/null
 	@echo "chart: $(DEMO)/scaling.png"
 
-# Tests of schedulers mostly wait, so they run beside the others, which compute. Bytecode is kept: a thousand processes start.
+# Tests of schedulers mostly wait, so they run beside the others, which compute: a worker for each of CI's two cores. Bytecode is
+# kept: a thousand processes start.
 SCHEDULERS := tests/slurm tests/pjm
+WORKERS ?= 2
 test: $(INSTALLED) ## run the whole test suite
 	@export OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=; \
 	$(BIN)/python -m pytest $(SCHEDULERS) > $(VENV)/schedulers.log 2>&1 & beside=$$!; \
-	trap 'kill $$beside; wait $$beside; exit 130' INT TERM; \
-	$(BIN)/python -m pytest $(SCHEDULERS:%=--ignore=%); main=$$?; \
-	wait $$beside; schedulers=$$?; \
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(SCHEDULERS:%=--ignore=%) & main=$$!; \
+	trap 'kill $$beside $$main; wait; exit 130' INT TERM; \
+	wait $$main; main=$$?; wait $$beside; schedulers=$$?; \
 	echo "$(SCHEDULERS):"; cat $(VENV)/schedulers.log; \
 	exit $$((main > schedulers ? main : schedulers))
 

@@ -2,6 +2,7 @@
 
     python benchmarks/prediction.py            # the table
     python benchmarks/prediction.py --json     # the same as numbers
+    python benchmarks/prediction.py --ranking  # only the ranking of layouts
     python benchmarks/prediction.py --fit      # writes hpcscale/cost/fitted.yaml from all rows
 
 Rows: benchmarks/data/published_rows.csv, whose `source` names the document of each. Protocols:
@@ -9,6 +10,11 @@ Rows: benchmarks/data/published_rows.csv, whose `source` names the document of e
     left out   constants from the priors and the other systems' rows; nothing of the system. Siblings are left out together.
     pilot      the same, then a fit on the system's first two rows; the rest is predicted
     half       the same, then a fit on a random half of its rows; the other half is predicted, both ways round
+
+Layout ranking: rows of Jean Zay that were measured together (one model, one heading of its chronicle, equally many devices and
+sequences) and differ only in their layout, three of them or more. Spearman's rank correlation of predicted and measured seconds,
+and the regret: how much longer the layout that is predicted to be the fastest takes than the one that is. Two protocols: left out as
+above, and after a fit on the site's rows outside the group, which is what a search on a calibrated machine has.
 
 The figure of a protocol is the mean over systems of the system's median absolute relative error.
 """
@@ -36,17 +42,19 @@ SIBLINGS = {
     "mosaicml_a100_40gb": "mosaicml", "mosaicml_a100_80gb": "mosaicml", "mosaicml_h100_80gb": "mosaicml",
     "nanotron_a100x4": "a100x4", "nemo_a100x4": "a100x4",
 }  # fmt: skip
+RANKED = "jeanzay_a100_80gb"  # the only system whose tables compare layouts
 TARGETS = {"left out": (0.14, 0.45), "pilot": (0.08, 0.28), "half": (0.06, 0.18)}
-Row = dict[str, Any]
+Row = dict[str, Any]  # column -> cell
 
 
 def read() -> list[Row]:
     with ROWS.open(encoding="utf-8") as file:
-        return [dict(row) for row in csv.DictReader(file)]
+        return [{str(name): cell for name, cell in row.items()} for row in csv.DictReader(file)]
 
 
 def group(row: Row) -> str:
-    return SIBLINGS.get(row["system"], row["system"])
+    system = str(row["system"])
+    return SIBLINGS.get(system, system)
 
 
 def measured(rows: list[Row]) -> list[Row]:
@@ -79,7 +87,7 @@ def pilots(rows: list[Row]) -> Iterator[tuple[list[Row], list[Row]]]:
 def predicted(known: list[Row], rest: list[Row], learned: Fitted) -> list[tuple[float, bool]]:
     """(signed relative error, inside the interval) of ``rest``, after a fit on ``known``."""
     plain: list[Row] = [{**row, "oom": None} for row in (*known, *rest)]
-    found = tables.predict_rows(plain, pilot=len(known), learned=learned)[len(known) :]
+    found = tables.predict_rows(plain, pilot=len(known), learned=learned, use_calibrations=False)[len(known) :]
     results = []
     for each, row in zip(found, rest, strict=True):
         if each.seconds is None or each.low is None or each.high is None:
@@ -142,6 +150,48 @@ def memory(rows: list[Row]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def layout_groups(rows: list[Row]) -> list[list[Row]]:
+    """Rows measured together that differ in nothing but their layout, three layouts or more."""
+    found: dict[tuple[str, ...], list[Row]] = {}
+    for row in measured(rows):
+        heading = ";".join(row["notes"].split(";")[:2])
+        key = (*(row[name] for name in ("system", "model", "layers", "hidden", "heads", "gpus", "gbs")), heading)
+        found.setdefault(key, []).append(row)
+    axes = ("dp", "tp", "pp", "cp", "vpp", "mbs", "sharding")
+    return [each for each in found.values() if len({tuple(row[name] for name in axes) for row in each}) >= 3]
+
+
+def ranking(rows: list[Row]) -> dict[str, Any]:
+    """By protocol: Spearman's correlation and the regret, mean and median over the groups."""
+    from scipy.stats import spearmanr
+
+    own = [row for row in rows if row["system"] == RANKED]
+    learned = learned_from([row for row in rows if group(row) != RANKED])
+    results: dict[str, Any] = {}
+    for protocol in ("left out", "other groups"):
+        correlations, regrets = [], []
+        for together in layout_groups(own):
+            known = [] if protocol == "left out" else [row for row in measured(own) if row not in together]
+            real = np.array([float(row["sec_per_iter"]) for row in together])
+            seconds = real * (1 + np.array([error for error, _ in predicted(known, together, learned)]))
+            correlations.append(float(spearmanr(seconds, real)[0]))  # type: ignore[arg-type]
+            regrets.append(float(real[np.argmin(seconds)] / real.min() - 1))
+        results[protocol] = {
+            "groups": len(correlations), "spearman": float(np.mean(correlations)), "spearman_median": float(np.median(correlations)),
+            "regret": float(np.mean(regrets)), "regret_median": float(np.median(regrets)),
+        }  # fmt: skip
+    return results
+
+
+def show_ranking(results: dict[str, Any]) -> None:
+    for protocol, each in results.items():
+        print(
+            f"ranking, {protocol}: Spearman {each['spearman']:.2f} (median {each['spearman_median']:.2f}, target 0.7), regret of "
+            f"the top choice {100 * each['regret']:.1f} % (median {100 * each['regret_median']:.1f} %, target 5 %), "
+            f"{each['groups']} groups of {RANKED}"
+        )
+
+
 def fit(rows: list[Row]) -> None:
     found = learned_from(rows)
     lines = [
@@ -186,15 +236,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--fit", action="store_true")
+    parser.add_argument("--ranking", action="store_true", help="only the ranking of layouts")
     arguments = parser.parse_args()
     rows = read()
     if arguments.fit:
         return fit(rows)
-    protocols, memories = evaluate(rows), memory(rows)
+    if arguments.ranking:
+        return show_ranking(ranking(rows))
+    protocols, memories, layouts = evaluate(rows), memory(rows), ranking(rows)
     if arguments.json:
-        print(json.dumps({"time": protocols, "memory": memories}, indent=1))
+        print(json.dumps({"time": protocols, "memory": memories, "ranking": layouts}, indent=1))
     else:
         show(protocols, memories)
+        show_ranking(layouts)
     return None
 
 

@@ -14,14 +14,38 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 Result = subprocess.CompletedProcess[str]
 
+# What takes longest: several workers (pytest -n 2 --dist loadfile) begin with these, so that none is waited for at the end.
+LONGEST_FIRST = (
+    "test_documentation.py",
+    "test_parity.py",
+    "test_dryrun.py",
+    "test_checkpoint.py",
+    "test_mpi.py",
+    "test_end_to_end.py",
+    "test_run.py",
+    "test_failures.py",
+)
 
-def pytest_configure() -> None:
+
+def pytest_configure(config: pytest.Config) -> None:
     """A run that is told to end still takes down what its fixtures started: a Slurm, jobs, ranks."""
+    # xdist interrupts its workers with SIGINT, which what make starts in the background would not hear.
+    obeyed = (signal.SIGTERM, signal.SIGINT) if hasattr(config, "workerinput") else (signal.SIGTERM,)
 
     def interrupted(*_: object) -> None:
+        for number in obeyed:
+            signal.signal(number, signal.SIG_IGN)  # a second one would end the taking down
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, interrupted)
+    for number in obeyed:
+        signal.signal(number, interrupted)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The order for several workers, each of which takes a file at a time."""
+    if hasattr(config, "workerinput"):
+        turns = {name: turn for turn, name in enumerate(LONGEST_FIRST)}
+        items.sort(key=lambda item: turns.get(item.path.name, len(turns)))
 
 
 @pytest.fixture

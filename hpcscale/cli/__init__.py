@@ -14,8 +14,10 @@ from hpcscale.cli.errors import report_input_errors
 # name -> (module, what `hpcscale --help` says); help texts stand here so that --help loads no command.
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("init", "Write your settings: account or group, environment, interpreter."),
+    "plan": ("plan", "What every point of a study will cost: memory, sec/it, node-hours, before one is run."),
     "render": ("render", "Write the job scripts of a study."),
     "doctor": ("doctor", "Can this login node submit: queues, account, environment, files."),
+    "search": ("search", "Rank all layouts of a model on so many nodes by what they will take."),
     "lint": ("lint", "Read job scripts strictly: directives, variables, limits of the machine."),
     "dryrun": ("dryrun", "Run single ranks of a job here without their memory: would they fit and work?"),
     "probe": ("probe", "Measure this computer, or write a job that measures a machine: products, memory, messages."),
@@ -24,8 +26,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("status", "What became of every point: state, step, sec/it, why it waits or failed."),
     "logs": ("logs", "Print what a point's ranks printed, or follow it."),
     "cancel": ("cancel", "Cancel the jobs of a study."),
+    "calibrate": (
+        "calibrate",
+        "Learn a machine's constants from its runs, its probe or a table; write them to its profile.",
+    ),
     "predict": ("predict", "Add predicted seconds per step and memory to a table of configurations."),
     "report": ("report", "Print the scaling table of studies, runs and published tables; draw the chart."),
+    "import": ("importing", "Turn logs of other frameworks into runs that the report shows."),
+    "audit": ("audit", "Recompute a published scaling table from itself: does each row add up, and if not, why."),
     "data": ("data", "Turn text files into training data (Megatron's .bin and .idx)."),
     "weights": ("weights", "Hugging Face weights: show their model, export a run's checkpoint."),
     "machines": ("machines", "List machine profiles, or show one."),

@@ -16,11 +16,11 @@ import click
 from hpcscale.cli import options
 from hpcscale.cli.errors import FAILED
 from hpcscale.cli.tables import print_table
-from hpcscale.jobs.render import split_sets
 from hpcscale.spec import study
 from hpcscale.spec.expand import expand
 from hpcscale.spec.point import Point
 from hpcscale.spec.problems import InputError
+from hpcscale.spec.sets import split_sets
 
 # column -> the kinds of memory that it shows, of fake_rank.Memory.peak_by_kind
 KINDS = {

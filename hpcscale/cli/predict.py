@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,7 +59,7 @@ def _read(source: Path) -> tuple[list[str], list[dict[str, str]]]:
     """(column names, rows). Raises InputError with the place of what is wrong with the table."""
     name = "<stdin>" if str(source) == "-" else str(source)
     try:
-        text = click.get_text_stream("stdin").read() if name == "<stdin>" else source.read_text(encoding="utf-8-sig")
+        text = sys.stdin.read() if name == "<stdin>" else source.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(
             Problem(name, 0, 0, f"the file is not UTF-8 text ({error.reason} at byte {error.start})")
@@ -70,6 +71,8 @@ def _read(source: Path) -> tuple[list[str], list[dict[str, str]]]:
     reader = csv.reader(lines[start:], strict=True)
     try:
         header = [cell.strip() for cell in next(reader, [])]
+        if not header:
+            raise InputError(Problem(name, 0, 0, "the table has no rows"))
         _check(name, start + 1, header)
         rows = []
         for cells in reader:
@@ -115,14 +118,14 @@ def _cells(each: Predicted) -> dict[str, Any]:
 def _summary(rows: Sequence[dict[str, str]], found: Sequence[Predicted]) -> list[str]:
     from statistics import median
 
-    from hpcscale.cost.tables import PILOT, seconds_of
+    from hpcscale.cost.tables import seconds_of
 
     able = sum(each.seconds is not None for each in found)
     sentences = [f"{able} of {len(rows)} rows predicted" + ("" if able == len(rows) else "; pred_reason says why not")]
     errors: dict[str, list[float]] = {}
     for row, each in zip(rows, found, strict=True):
         seconds = seconds_of(row)
-        if seconds is not None and each.seconds is not None and PILOT not in each.reason:
+        if seconds is not None and each.seconds is not None and not each.is_pilot:
             errors.setdefault(row.get("system") or "the table", []).append(abs(each.seconds / seconds - 1))
     for system, some in errors.items():
         sentences.append(f"{system}: median error {100 * median(some):.1f} % of {len(some)} measured rows")

@@ -24,6 +24,7 @@ FORMATS = ("table", "md", "csv", "json")
     "--chart", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Draw to a .png or .svg."
 )
 @click.option("--convention", metavar="NAME", help="Count every row's FLOPs as this tool or convention does.")
+@click.option("--predicted", is_flag=True, help="A predicted row for every point, run or not, and predictions beside measured ones.")  # fmt: skip
 @click.option(
     "--runs", type=click.Path(file_okay=False, path_type=Path), default=Path("runs"), show_default=True, metavar="DIR",
     help="The folder of all runs.",
@@ -35,6 +36,7 @@ def command(
     output: Path | None,
     chart: Path | None,
     convention: str | None,
+    predicted: bool,
     runs: Path,
 ) -> None:
     """Print the scaling table of studies, runs and published tables; draw the chart.
@@ -49,7 +51,7 @@ def command(
         from hpcscale.report.chart import check_suffix
 
         check_suffix(chart)
-    report = build(arguments, runs, convention)
+    report = build(arguments, runs, convention, predicted)
     chosen = "json" if as_json else form or _suffix(output)
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ import click
 from hpcscale.cli import options
 from hpcscale.cli.errors import FAILED
 from hpcscale.jobs import plan as plans
+from hpcscale.jobs import proofread
 from hpcscale.jobs.render import Rendering, Request, render
 from hpcscale.jobs.status import PointStatus, status
 from hpcscale.spec import job
@@ -24,7 +25,7 @@ LONGEST_SECONDS = 30 * 60  # of a smoke test's job, if the queue and the study a
 _EVERY_SECONDS = 3.0
 
 
-def smoke(asked: Study, request: Request, ask: bool, dry_run: bool) -> None:
+def smoke(asked: Study, request: Request, ask: bool, dry_run: bool, no_lint: bool) -> None:
     """Submits one job, waits for it, and tells what it found; exits with 1 if it did not complete. Ctrl-C leaves the job."""
     rendering = render(asked, request, job.read_settings())
     if not rendering.points:
@@ -37,10 +38,12 @@ def smoke(asked: Study, request: Request, ask: bool, dry_run: bool) -> None:
     plan = plans.Plan(chosen=[found] if not found.live else [], left=[(found, "")] if found.live else [])
     point = small.points[0].point
     click.echo(f"smoke test of {smallest.identity}: 2 steps on {point.queue.name if point.queue else point.machine.name}, {plans.bill([point]).sentence()}", err=True)  # fmt: skip
+    from hpcscale.cli.submit import chosen, confirm, hand_over
+
+    if not no_lint:
+        proofread.check(chosen(small, plan), asked.name)
     if dry_run:
         return
-    from hpcscale.cli.submit import confirm, hand_over
-
     if plan.chosen:
         confirm(not ask)
         result = hand_over(small, plan, None, quiet=True)

@@ -9,16 +9,17 @@ from typing import Any
 import click
 
 from hpcscale.cli import options, tables
-from hpcscale.jobs.render import split_sets
 from hpcscale.jobs.status import PointStatus, StudyStatus, status
 from hpcscale.spec import study
 from hpcscale.spec.expand import expand
 from hpcscale.spec.point import Point
 from hpcscale.spec.problems import InputError
+from hpcscale.spec.sets import split_sets
 
 _FIRST = ("running", "queued", "held", "submitting", "unknown", "failed", "oom", "timeout", "node", "preempted", "missing",
           "cancelled", "completed", "new")  # fmt: skip
 LONGEST_WAIT_SECONDS = 300.0
+Seconds = tuple[float, float, float]  # predicted, and the ends of the 80 % interval
 
 
 @click.command()
@@ -76,17 +77,47 @@ def selected(
 
 
 def document(name: str, found: StudyStatus) -> dict[str, Any]:
+    predicted = _predicted(found.points)
     return {
         "study": name,
         "scheduler_reachable": found.reachable,
         "notes": found.notes,
         "states": dict(found.words),
-        "points": [_row_for_programs(each) for each in found.points],
+        "points": [_row_for_programs(each, predicted.get(each.point.identity)) for each in found.points],
     }
 
 
-def _row_for_programs(each: PointStatus) -> dict[str, Any]:
+def _predicted(points: list[PointStatus]) -> dict[str, Seconds]:
+    """Of points that run and have made a step, by name: only these have something to be compared with."""
+    running = [each.point for each in points if each.word == "running" and each.progress and each.progress.step_seconds]
+    if not running:
+        return {}
+    from hpcscale.cost.of_points import foresee
+
+    foreseen = foresee(running)
+    found = foreseen.predictions
+    return {
+        point.identity: (float(found.seconds[i]), float(found.low[i]), float(found.high[i]))
+        for point, i in zip(running, foreseen.position, strict=True)
+        if isinstance(i, int) and found is not None
+    }
+
+
+def _far_off(each: PointStatus, predicted: Seconds | None) -> str:
+    """What to say of a step that is far from its prediction, once the steps that warm up are over."""
+    progress = each.progress
+    if predicted is None or progress is None or not progress.step_seconds:
+        return ""
+    if progress.step <= each.point.protocol.warmup_steps:
+        return ""
+    from hpcscale.cost.deviation import far_off
+
+    return far_off(progress.step_seconds, *predicted)
+
+
+def _row_for_programs(each: PointStatus, predicted: Seconds | None) -> dict[str, Any]:
     progress, state = each.progress, each.state
+    seconds, low, high = predicted or (None, None, None)
     return {
         "point": each.point.identity,
         "machine": each.point.machine.name,
@@ -104,19 +135,28 @@ def _row_for_programs(each: PointStatus) -> dict[str, Any]:
         "step": progress.step if progress else None,
         "steps": each.point.protocol.steps,
         "step_seconds": progress.step_seconds if progress else None,
+        "predicted_step_seconds": seconds,
+        "predicted_step_seconds_low": low,
+        "predicted_step_seconds_high": high,
+        "far_off": _far_off(each, predicted) or None,
         "loss": progress.loss if progress else None,
     }
 
 
 def _rows(points: list[PointStatus]) -> list[list[str]]:
     rows = []
+    predicted = _predicted(points)
     for each in sorted(points, key=lambda point: _FIRST.index(point.word)):
         progress = each.progress
         steps = f"{progress.step}/{each.point.protocol.steps}" if progress and progress.has_record else ""
         seconds = f"{progress.step_seconds:.4g}" if progress and progress.step_seconds else ""
         loss = f"{progress.loss:.4g}" if progress and isinstance(progress.loss, int | float) else ""
+        foreseen = predicted.get(each.point.identity)
+        if foreseen is not None:
+            seconds += f" (predicted {foreseen[0]:.4g})"
+        detail = "; ".join(filter(None, (_short(each.detail), _far_off(each, foreseen))))
         tries = str(each.attempts) if each.attempts else ""
-        rows.append([each.word, each.point.identity, str(each.point.nodes), each.job, tries, steps, seconds, loss, _short(each.detail)])  # fmt: skip
+        rows.append([each.word, each.point.identity, str(each.point.nodes), each.job, tries, steps, seconds, loss, detail])  # fmt: skip
     return rows
 
 

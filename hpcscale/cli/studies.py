@@ -8,6 +8,7 @@ import click
 
 from hpcscale.cli import options
 from hpcscale.cli.tables import print_facts, print_table
+from hpcscale.cost import job_time
 from hpcscale.spec import locate, study
 from hpcscale.spec.expand import expand
 from hpcscale.spec.units import format_seconds
@@ -51,9 +52,9 @@ def list_(as_json: bool) -> None:
 def show(name: str, machines: tuple[str, ...], sets: tuple[tuple[str, Any], ...], as_json: bool) -> None:
     """Show one study and the points it expands to. Nothing is written, and no settings are needed."""
     asked = study.read(name)
-    from hpcscale.jobs.render import split_sets
+    from hpcscale.spec.sets import split_sets
 
-    expansion = expand(asked, machines, split_sets(asked, sets)[0])
+    expansion = job_time.resolve(expand(asked, machines, split_sets(asked, sets)[0]))
     points = expansion.points
     skipped = [{"machine": s.machine, "what": s.what, "reason": s.reason} for s in expansion.skipped]
     if as_json:

@@ -11,8 +11,9 @@ import click
 from hpcscale.cli import options
 from hpcscale.cli.errors import FAILED
 from hpcscale.jobs import plan as plans
+from hpcscale.jobs import proofread
 from hpcscale.jobs import submit as submission
-from hpcscale.jobs.render import Rendering, Request, render
+from hpcscale.jobs.render import Rendered, Rendering, Request, render
 from hpcscale.jobs.status import StudyStatus, status
 from hpcscale.spec import job, study
 from hpcscale.spec.problems import InputError
@@ -35,6 +36,7 @@ from hpcscale.spec.problems import InputError
 @options.out_option
 @click.option("--smoke", is_flag=True, help="Run the smallest point for two steps on the debug queue, wait, and say what it found.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Print the bill and what would be submitted; write and submit nothing.")
+@click.option("--no-lint", is_flag=True, help="Submit scripts although hpcscale lint finds errors in them.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @options.json_option
 def command(
@@ -51,6 +53,7 @@ def command(
     out: Path,
     smoke: bool,
     dry_run: bool,
+    no_lint: bool,
     yes: bool,
     as_json: bool,
 ) -> None:
@@ -58,14 +61,16 @@ def command(
 
     Due are points that never ran, and those whose retry is due (time limit, preemption, lost node). A point that is
     queued, running or completed is left alone, also when two people submit at once or a submit was interrupted. The bill
-    is printed first.
+    is printed first; a script in which lint finds an error stops everything.
     """
     asked = study.read(name)
     sets = (*sets, *_job_sets(queue, time_limit, reservation, directives))
     if smoke:
         from hpcscale.cli.smoke import smoke as run_smoke
 
-        run_smoke(asked, Request(machines, point, sets, out), ask=not (yes or dry_run), dry_run=dry_run)
+        run_smoke(
+            asked, Request(machines, point, sets, out), ask=not (yes or dry_run), dry_run=dry_run, no_lint=no_lint
+        )
         return
     rendering = render(asked, Request(machines, point, sets, out), job.read_settings())
     if not rendering.points:
@@ -77,6 +82,8 @@ def command(
     plan = plans.plan(found, only)
     _explain(rendering, found, plan, as_json)
     plans.check_budget(plan, asked.file.budget_node_hours, asked.name)
+    if not no_lint:
+        proofread.check(chosen(rendering, plan), asked.name)
     if not plan.chosen or dry_run:
         if as_json:
             options.print_json(_document(plan, None))
@@ -112,13 +119,19 @@ def confirm(yes: bool) -> None:
         raise InputError("nothing was submitted")
 
 
+def chosen(rendering: Rendering, plan: plans.Plan) -> list[Rendered]:
+    """The files of the points that are to be submitted."""
+    rendered = {each.point.identity: each for each in rendering.points}
+    return [rendered[each.point.identity] for each in plan.chosen]
+
+
 def hand_over(rendering: Rendering, plan: plans.Plan, max_jobs: int | None, quiet: bool = False) -> submission.Outcome:
     """Writes the chosen points' files, submits them, and says what came of it."""
     from hpcscale.jobs.schedulers import Unreachable
 
-    rendered = {each.point.identity: each for each in rendering.points}
-    for identity in (each.point.identity for each in plan.chosen):
-        rendered[identity].write()
+    rendered = {each.point.identity: each for each in chosen(rendering, plan)}
+    for each in rendered.values():
+        each.write()
     tell = (lambda *_: None) if quiet or len(plan.chosen) > 50 else _told
     try:
         result = submission.submit(plan, rendered, rendering.folder, max_jobs, tell)

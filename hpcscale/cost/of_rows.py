@@ -30,6 +30,7 @@ _SHARDING = {
 _PRECISIONS = ("fp8", "bf16", "fp16", "tf32", "fp32", "fp64")
 _ENCODERS = re.compile(r"bert|roberta|encoder", re.IGNORECASE)
 _GATED = re.compile(r"llama|mistral|qwen|gemma|olmo|deepseek", re.IGNORECASE)
+OWN = "hpcscale"  # the column program of rows that hpcscale's own trainer measured
 _NEEDED = ("layers", "hidden", "heads", "seq", "gbs")
 
 
@@ -44,20 +45,20 @@ class Described:
     note: str = ""
 
 
-def described(row: Mapping[str, Any]) -> Described:
-    """The case of a row: column -> cell; empty cells are None, "" or nan."""
+def described(row: Mapping[str, Any], profile: Machine | None = None) -> Described:
+    """The case of a row: column -> cell; empty cells are None, "" or nan. ``profile``: the machine, whatever ``system`` says."""
     try:
-        return _described(row)
+        return _described(row, profile)
     except (Unknown, InputError) as error:
         return Described(None, Kind("gpu", ""), reason=str(error))
 
 
-def _described(row: Mapping[str, Any]) -> Described:
+def _described(row: Mapping[str, Any], given: Machine | None) -> Described:
     missing = [name for name in _NEEDED if _number(row, name) is None]
     if missing:
         raise Unknown(f"the row lacks {', '.join(missing)}")
     precision = _precision(_text(row, "precision"))
-    profile = _profile(_text(row, "system"))
+    profile = given or _profile(_text(row, "system"))
     gpus = _number(row, "gpus")
     sizes = {name: _number(row, name) or 1.0 for name in ("tp", "pp", "cp")}
     inner = sizes["tp"] * sizes["pp"] * sizes["cp"]
@@ -79,7 +80,8 @@ def _described(row: Mapping[str, Any]) -> Described:
 
 def _hardware(row: Mapping[str, Any], profile: Machine | None, precision: str, count: float) -> tuple[Hardware, str]:
     if profile is not None:
-        return hardware.of_machine(profile, precision, _resources(row, profile)), ""
+        ranks = _number(row, "ranks_per_node")
+        return hardware.of_machine(profile, precision, _resources(row, profile), int(ranks) if ranks else None), ""
     name = _text(row, "gpu_type")
     if not name:
         raise Unknown("the row lacks gpu_type, and no machine profile is called as its system")
@@ -165,14 +167,16 @@ def _modes(
     compiled = 0.0 if "compile" in notes else 1.0 if "eager" in notes else 0.3
     gated = bool(_GATED.search(_text(row, "model")))  # models with a gate have RMS norms and rotary positions too
     encoder = bool(_ENCODERS.search(_text(row, "model")))
-    fused = not encoder and hardware.fuses_attention(found.kind)  # which is causal or full, never padded
+    own = _text(row, "program") == OWN
+    fused = own or (not encoder and hardware.fuses_attention(found.kind))  # which is causal or full, never padded
+    program = programs.OWN if own else programs.of_table(_plain(_text(row, "sharding")), precision, notes)
     return {
         "checkpointing": float(checkpointing), "every": every, "element": {"fp32": 4.0, "tf32": 4.0, "fp64": 8.0}.get(precision, 2.0),
         "fp8": precision == "fp8", "rowwise": "row" in _text(row, "precision").lower(), "eager": compiled,
         "fused_attention": fused, "async_tp": "async" in notes, "zero_bubble": "zero bubble" in notes or "zbv" in notes,
         "all_in_flight": "gpipe" in notes or "afab" in notes, "sequence_parallel": sharding in ("fsdp", "hsdp") and sizes["tp"] > 1,
         "sharding": float(code), "shards": dp * sizes["cp"] if code else 1.0,
-        "program": float(programs.of_table(_plain(_text(row, "sharding")), precision, notes)), "cpu": found.kind.kind == "cpu",
+        "program": float(program), "cpu": found.kind.kind == "cpu",
         "rms": gated, "rotary": gated,
     }  # fmt: skip
 

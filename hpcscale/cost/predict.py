@@ -54,8 +54,20 @@ def predict(
     """``kinds`` and ``calibrations`` by case; ``learned`` as in :func:`hpcscale.cost.constants.values_of`."""
     given = calibrations or [None] * len(cases)
     values = values_of(kinds, [each.constants if each else {} for each in given] if any(given) else None, learned)
+    return _predictions(cases, values, *_corrections(cases, given))
+
+
+def predict_alike(
+    cases: Cases, kind: Kind, calibration: Calibration | None = None, learned: Fitted | None = None
+) -> Predictions:
+    """The same where all cases are of one machine: one value a constant, whatever their number."""
+    values = values_of([kind], [calibration.constants] if calibration else None, learned)
+    correction = correction_of(calibration) if calibration and calibration.rows else NO_CORRECTION
+    return _predictions(cases, values, *correction.of(cases))
+
+
+def _predictions(cases: Cases, values: Mapping[str, Floats], logs: Floats, deviation: Floats) -> Predictions:
     step = times.step(cases, values)
-    logs, deviation = _corrections(cases, given)
     factor = np.exp(logs)
     seconds = step.total * factor
     low, high = interval(seconds, deviation)

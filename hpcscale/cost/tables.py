@@ -18,11 +18,11 @@ from hpcscale.cost.predict import Predictions, predict
 from hpcscale.spec.machine import Calibration
 
 GIB = 2.0**30
-PILOT = "pilot row"  # what the reason says of a row that was fitted on
 # The columns that say what a row was: a calibration block keeps these of its rows.
 SHAPE = (
     "model", "n_params", "layers", "hidden", "heads", "kv_heads", "ffn", "vocab", "seq", "gpus", "nodes", "gpu_type",
-    "dp", "tp", "pp", "cp", "vpp", "mbs", "gbs", "ac_mode", "sharding", "precision", "freq_ghz", "notes",
+    "dp", "tp", "pp", "cp", "vpp", "mbs", "gbs", "ac_mode", "sharding", "precision", "freq_ghz", "freq", "eco_state",
+    "ranks_per_node", "program", "notes",
 )  # fmt: skip
 
 Row = Mapping[str, Any]
@@ -38,17 +38,23 @@ class Predicted:
     high: float | None = None
     memory: float | None = None
     verdict: str = ""
+    is_pilot: bool = False  # the fit has seen it
 
 
-def predict_rows(rows: Sequence[Row], pilot: int = 0, learned: Fitted | None = None) -> list[Predicted]:
-    """Every row's prediction. ``pilot``: each system's first rows that were measured are fitted on first."""
+def predict_rows(
+    rows: Sequence[Row], pilot: int = 0, learned: Fitted | None = None, use_calibrations: bool = True
+) -> list[Predicted]:
+    """Every row's prediction. ``pilot``: each system's first rows that were measured are fitted on first.
+
+    ``use_calibrations``: a machine profile's own block counts where no pilot rows do.
+    """
     found = [described(row) for row in rows]
     able = [index for index, each in enumerate(found) if each.values is not None]
     results = [Predicted(each.reason) for each in found]
     if not able:
         return results
     blocks, pilots = _pilots(rows, found, able, pilot, learned) if pilot else ({}, set())
-    given = [blocks.get(_system(rows[i])) or _profile_block(found[i]) for i in able]
+    given = [blocks.get(_system(rows[i])) or (_profile_block(found[i]) if use_calibrations else None) for i in able]
     predictions = predict(_cases(found, able), [found[i].kind for i in able], given, learned)
     for place, index in enumerate(able):
         results[index] = _predicted(predictions, place, found[index].note, index in pilots)
@@ -57,9 +63,9 @@ def predict_rows(rows: Sequence[Row], pilot: int = 0, learned: Fitted | None = N
 
 def _predicted(predictions: Predictions, place: int, note: str, is_pilot: bool) -> Predicted:
     return Predicted(
-        reason="; ".join(filter(None, (PILOT if is_pilot else "", note))),
+        reason="; ".join(filter(None, ("pilot row" if is_pilot else "", note))),
         seconds=float(predictions.seconds[place]), low=float(predictions.low[place]), high=float(predictions.high[place]),
-        memory=float(predictions.memory[place]), verdict=predictions.verdict[place],
+        memory=float(predictions.memory[place]), verdict=predictions.verdict[place], is_pilot=is_pilot,
     )  # fmt: skip
 
 
@@ -90,13 +96,20 @@ def _pilots(
 
 
 def calibrated(
-    rows: Sequence[Row], found: Sequence[Described], source: str, learned: Fitted | None = None
+    rows: Sequence[Row],
+    found: Sequence[Described],
+    source: str,
+    learned: Fitted | None = None,
+    start: Mapping[str, float] | None = None,
 ) -> Calibration:
-    """A machine's calibration block from its measured rows (``found`` describes each; all of one machine)."""
+    """A machine's calibration block from its measured rows (``found`` describes each; all of one machine).
+
+    ``start``: constants that a probe measured; the others start from what is believed of the machine's class.
+    """
     everything = list(range(len(rows)))
     cases, kinds = _cases(found, everything), [each.kind for each in found]
     seconds = np.array([seconds_of(row) for row in rows], dtype=float)
-    base = values_of(kinds, learned=learned)
+    base = values_of(kinds, [dict(start or {})] * len(rows), learned)
     own = fit_machine(cases, kinds, seconds, base)
     measured = np.array([memory_of(row) or np.nan for row in rows])
     known = np.isfinite(measured)
@@ -117,9 +130,17 @@ def kept(row: Row, residual: float) -> dict[str, str | float]:
     """What a calibration block keeps of a row: its columns that are not empty, and log(measured / predicted)."""
     cells = {name: row[name] for name in SHAPE if row.get(name) not in (None, "") and row[name] == row[name]}
     return {
-        **{name: cell if isinstance(cell, str) else float(cell) for name, cell in cells.items()},
+        **{name: _plain(cell) for name, cell in cells.items()},
         "residual": round(residual, 4),
     }
+
+
+def _plain(cell: Any) -> str | float:
+    """A cell as a number where it is one."""
+    try:
+        return float(cell)
+    except ValueError:
+        return str(cell)
 
 
 def seconds_of(row: Row) -> float | None:

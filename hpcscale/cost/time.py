@@ -123,7 +123,8 @@ def _layer(c: Cases, k: Values, t: Floats, products_again: Floats, attention_aga
     core = core * (1 + k["ring"] * 2 * (1 - 1 / c.cp))
     scores = np.where(c.fused_attention, 0.0, k["scores"] * t * c.sequence * c.heads / c.tp / c.bandwidth)
     again = 1 + products_again / 3
-    flop_seconds = flops * passes / rate
+    # Tiles of a product's output go out in waves, the last of which is half full.
+    flop_seconds = (flops + k["wave"] * _inner(c)) * passes / rate
     operand_seconds = k["traffic"] * c.element * _operands(c, t) * passes / c.bandwidth
     # Products read and write while they compute: what is added is less than either.
     traffic = (flop_seconds**_BESIDE + operand_seconds**_BESIDE) ** (1 / _BESIDE) - flop_seconds
@@ -153,6 +154,11 @@ def _misaligned(c: Cases) -> Floats:
     """Head sizes that no multiple of 8 fall off the fast kernels (an odd quotient is a mistake in the table)."""
     size = np.rint(c.head_size)
     return ((np.abs(c.head_size - size) < 1e-6) & (size % 8 != 0)).astype(float)
+
+
+def _inner(c: Cases) -> Floats:
+    """The sizes over which a layer's four products sum, forward, added up."""
+    return 2 * c.hidden + (c.hidden + c.ffn) / c.tp
 
 
 def _operands(c: Cases, t: Floats) -> Floats:
@@ -214,8 +220,9 @@ def _gradients(c: Cases, k: Values) -> Floats:
     """Reducing gradients over replicas that are no shards of each other, and gathering what ZeRO-1 updated."""
     n = c.replicas
     whole = _own(c) * c.element
+    summed = np.maximum(c.element, 4.0) * _own(c)  # gradients add up in fp32
     rate = ring_rate(c, n, c.tp, k)
-    reduce = k["exposed"] * 2 * (n - 1) / n * whole / rate
+    reduce = k["exposed"] * 2 * (n - 1) / n * summed / rate
     gather = np.where(c.sharding == 1, (n - 1) / n * whole / rate, 0.0)
     # hsdp reduces its shards over the replicas of the sharded group
     outer = np.maximum(n / c.shards, 1)

@@ -38,6 +38,7 @@ _POSITIVE |= {
     for name in ("step_seconds", "tokens_per_second", "tokens_per_second_per_device", "tflops_per_device")
     for ending in ("", "_published")
 }
+_POSITIVE |= {f"predicted_step_seconds{ending}" for ending in ("", "_low", "_high")}
 _SHARES = frozenset(("mfu", "mfu_published", "hfu", "hfu_published"))
 # An impossible MFU of 104 % is for the report to name; one of 45.05 is a percentage in the wrong column.
 _LARGEST_SHARE = 2.0

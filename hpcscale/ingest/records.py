@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from hpcscale.cost.flops import OWN, convention
-from hpcscale.ingest import schema
+from hpcscale.ingest import imported, schema
 from hpcscale.ingest.describe import described, model_of
 from hpcscale.ingest.rates import rates
 from hpcscale.record.attempt import RECORD, attempts
@@ -146,7 +146,8 @@ def _measured(record: Record, warmup_steps: int) -> list[dict[str, Any]]:
     compilation and caches are cold again. A step that stands twice counts as it was run last. A traced step is left out:
     the profiler slowed it."""
     timed = {line["step"]: line for line in record.steps if isinstance(line.get("step_seconds"), int | float)}
-    return [line for line in list(timed.values())[warmup_steps:] if line["step_seconds"] > 0 and "traced" not in line]
+    measured = imported.after_warmup(list(timed.values()), warmup_steps)
+    return [line for line in measured if line["step_seconds"] > 0 and "traced" not in line]
 
 
 def _row(runs: list[Run], convention_name: str) -> dict[str, Any]:
@@ -160,8 +161,12 @@ def _row(runs: list[Run], convention_name: str) -> dict[str, Any]:
     row["note"] = "; ".join(_notes(runs, shown))
     measured = [run for run in shown if run.steps]
     if measured:
-        row |= {"repeats": len(measured), "measured_steps": sum(len(run.steps) for run in measured)}
+        steps = sum(imported.steps_of(line) for run in measured for line in run.steps)
+        row |= {"repeats": len(measured), "measured_steps": steps}
         row |= _times(measured, row)
+    if first.record is not None and imported.is_imported(first.description):
+        row |= imported.printed(first.record, first.steps)
+        row.setdefault("tokens_per_second_per_device", row.get("tokens_per_second_per_device_published"))
     model = model_of(first.description)
     if model is not None:
         row |= rates(row, model, convention(convention_name))
@@ -172,6 +177,8 @@ def _times(runs: list[Run], row: dict[str, Any]) -> dict[str, Any]:
     """Step time and throughput: over runs where there are several (repeats are runs, not steps), else over steps."""
     by_run = [[float(step["step_seconds"]) for step in run.steps] for run in runs]
     seconds = median_with_interval([median(each) for each in by_run] if len(by_run) > 1 else by_run[0])
+    if len(by_run) == 1:
+        seconds = imported.weighted(seconds, runs[0].steps)
     found: dict[str, Any] = {
         "step_seconds": seconds.value, "step_seconds_low": seconds.low, "step_seconds_high": seconds.high,
         "steps_per_second": 1 / seconds.value,
@@ -190,7 +197,7 @@ def _extremes(runs: list[Run]) -> dict[str, Any]:
     peaks = [
         line["peak_memory_bytes"]
         for record in records
-        for line in (record.summary or {}, record.failure or {}, *record.steps)
+        for line in (record.run, record.summary or {}, record.failure or {}, *record.steps)
         if isinstance(line.get("peak_memory_bytes"), int | float)
     ]
     losses = [line["loss"] for line in records[0].steps if isinstance(line.get("loss"), int | float)]
@@ -207,6 +214,7 @@ def _notes(runs: list[Run], shown: list[Run]) -> list[str]:
     notes = [run.problem for run in runs if run.problem]
     others = Counter(run.status for run in runs if run not in shown)
     notes += [f"{number} of {len(runs)} repeats: {status}" for status, number in sorted(others.items())]
+    notes += imported.remarks(runs[0].description)
     record = shown[0].record
     if record is None:
         return notes

@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from hpcscale.cost import job_time
 from hpcscale.jobs import files
 from hpcscale.jobs.script import Scripts
 from hpcscale.spec import job
@@ -19,6 +20,7 @@ from hpcscale.spec.job import Settings, SettingsFile
 from hpcscale.spec.machine import Machine
 from hpcscale.spec.point import Point
 from hpcscale.spec.problems import InputError, Problem
+from hpcscale.spec.sets import split_sets
 from hpcscale.spec.study import Study
 
 DESCRIPTION = "point.json"
@@ -99,7 +101,7 @@ def render(study: Study, request: Request, settings: SettingsFile) -> Rendering:
     Everything that can be wrong with the study and the settings is found here, before a file is written.
     """
     overrides, personal = split_sets(study, request.sets)
-    expansion = expand(study, request.machines, overrides)
+    expansion = job_time.resolve(expand(study, request.machines, overrides))
     machines = list(expansion.machines.values())
     own = personal_settings(machines, settings, personal)
     scripts = {machine.name: Scripts(machine, own[machine.name]) for machine in machines}
@@ -110,19 +112,6 @@ def render(study: Study, request: Request, settings: SettingsFile) -> Rendering:
         if request.point is None or fnmatchcase(point.identity, request.point):
             rendering.points.append(_rendered(point, folder / point.identity, scripts[point.machine.name], fresh))
     return rendering
-
-
-def split_sets(study: Study, sets: Iterable[tuple[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """``--set`` pairs as (keys of the study, personal settings). Raises InputError for a key that is neither."""
-    overrides: dict[str, Any] = {}
-    personal: dict[str, Any] = {}
-    for key, value in sets:
-        first, _, rest = key.partition(".")
-        if job.is_setting(key) or (first in study.file.machines and job.is_setting(rest)):
-            personal[key] = value
-            continue
-        overrides[key] = value
-    return overrides, personal
 
 
 def personal_settings(

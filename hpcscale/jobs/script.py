@@ -154,6 +154,7 @@ def _point_values(point: Point, folder: Path) -> dict[str, Any]:
         "job_name": quoting.job_name(point.study, point.hash),
         "job_seconds": seconds,
         "time": format_seconds(seconds) if seconds else None,
+        "time_source": point.time_source,
         "queue": point.queue,
         "nodes": point.nodes,
         "folder": text,

@@ -37,6 +37,10 @@ FAILURES: dict[str, str] = {
 #            first step collectives {"tp.all_reduce": {calls and bytes of the rank with most, ranks, bytes_of_all_ranks}}
 #   summary  peak_memory_bytes_by_rank
 #   failure  rank and host (whose failure it is), written_by_rank where that is not rank 0
+# Records of imported logs also have
+#   run      imported_from_line, peak_memory_bytes, memory_kind
+#   step     averaged_steps (the line is the mean of so many steps), and what the tool printed under the names of columns,
+#            as tflops_per_device_published; step_seconds and tokens are null where the log does not tell
 # A reader ignores keys that it does not know; a writer gives at least these.
 REQUIRED: dict[str, tuple[str, ...]] = {
     "run": ("time", "point", "versions", "hosts", "ranks", "device", "backend"),

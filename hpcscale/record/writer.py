@@ -7,11 +7,14 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from hpcscale.record.schema import FAILURES, REQUIRED, VERSION, Failure, Kind
+
+_STEP_KEYS = frozenset(REQUIRED["step"])
+_STEP_START = f'{{"schema": "step", "version": {VERSION}, '
 
 
 class RecordWriter:
@@ -69,12 +72,14 @@ class RecordWriter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def copy(self, lines: Iterable[bytes]) -> None:
+        """Whole lines of a record that were made before (:func:`step_line`), in pieces of any size."""
+        with self._named():
+            for piece in lines:
+                self._append(piece)
+
     def _write(self, kind: Kind, values: dict[str, Any]) -> None:
-        missing = [key for key in REQUIRED[kind] if key not in values]
-        if missing:
-            raise ValueError(f"a {kind} line needs {', '.join(missing)}")
-        line = json.dumps({"schema": kind, "version": VERSION, **_plain(values)}, allow_nan=False, ensure_ascii=False)
-        data = (("\n" if self._broken else "") + line + "\n").encode()
+        data = (b"\n" if self._broken else b"") + _line(kind, values)
         with self._named():
             self._append(data)
 
@@ -100,6 +105,22 @@ class RecordWriter:
         except OSError as error:
             error.filename = error.filename or str(self.path)
             raise
+
+
+def step_line(values: dict[str, Any]) -> bytes:
+    """One step as a line of a record, for those who have millions of them: values are numbers or None."""
+    text = repr(values)  # four times as fast as json, and the same text for such values
+    if "nan" in text or "inf" in text or not values.keys() >= _STEP_KEYS:
+        return _line("step", values)
+    return (_STEP_START + text[1:].replace("'", '"').replace("None", "null") + "\n").encode()
+
+
+def _line(kind: Kind, values: dict[str, Any]) -> bytes:
+    missing = [key for key in REQUIRED[kind] if key not in values]
+    if missing:
+        raise ValueError(f"a {kind} line needs {', '.join(missing)}")
+    line = json.dumps({"schema": kind, "version": VERSION, **_plain(values)}, allow_nan=False, ensure_ascii=False)
+    return line.encode() + b"\n"
 
 
 def _ends_inside_a_line(path: Path) -> bool:

@@ -35,11 +35,11 @@ class Report:
         return any(re.search(r"\brows? \d", line) for line in [*self.reproduction, *self.about_rows, *self.definitions])
 
 
-def build(arguments: Sequence[str], runs: Path = RUNS, convention: str | None = None) -> Report:
+def build(arguments: Sequence[str], runs: Path = RUNS, convention: str | None = None, foresee: bool = False) -> Report:
     """The report on studies, folders of runs and CSV files. ``convention`` counts all rows' FLOPs one way; without it
-    measured rows use hpcscale's own and published rows their document's."""
+    measured rows use hpcscale's own and published rows their document's. ``foresee``: with predictions."""
     name = flops.convention(convention).name if convention else None
-    frame, checks = recompute(gather(arguments, runs, name), name)
+    frame, checks = recompute(gather(arguments, runs, name, foresee), name)
     frame = with_scaling(frame)
     rows = schema.rows(frame)
     definitions = notes.definitions(rows)

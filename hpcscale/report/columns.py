@@ -63,6 +63,11 @@ def _interval(row: Row) -> str | None:
     return None if low is None or high is None else f"{text.significant(low)}–{text.significant(high)}"
 
 
+def _predicted_interval(row: Row) -> str | None:
+    low, high = row["predicted_step_seconds_low"], row["predicted_step_seconds_high"]
+    return None if low is None or high is None else f"{text.significant(low)}–{text.significant(high)}"
+
+
 def _efficiency(kind: str) -> Callable[[Row], str | None]:
     return lambda row: text.percent(row["efficiency"], 1) if row["efficiency_kind"] == kind else None
 
@@ -120,6 +125,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("sec/it", _value("step_seconds", text.significant), 1),
     Column("sec/it\ninterval", _interval, 2),
     Column("sec/it\nprinted", _printed("step_seconds"), 4),
+    Column("sec/it\npredicted", _value("predicted_step_seconds", text.significant), 0),
+    Column("predicted\n80 %", _predicted_interval, 3),
     *_pair("iter/s", "steps_per_second", text.significant, 6, 5, own=False),
     *_pair("samples/s", "samples_per_second", text.significant, 8, 8, own=False),
     *_pair("tokens/s", "tokens_per_second", text.significant, 0, 5),

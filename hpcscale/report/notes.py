@@ -73,7 +73,14 @@ def about_rows(rows: Sequence[Row]) -> list[str]:
 
 def definitions(rows: Sequence[Row]) -> list[str]:
     """Formulas, interval, efficiency, what is not known and why, records."""
-    return [*_conventions(rows), *_no_peak(rows), *_interval(rows), *_efficiency(rows), *_records(rows)]
+    return [
+        *_conventions(rows),
+        *_no_peak(rows),
+        *_interval(rows),
+        *_predictions(rows),
+        *_efficiency(rows),
+        *_records(rows),
+    ]
 
 
 def _conventions(rows: Sequence[Row]) -> list[str]:
@@ -102,7 +109,7 @@ def _no_peak(rows: Sequence[Row]) -> list[str]:
 
 
 def _interval(rows: Sequence[Row]) -> list[str]:
-    measured = [row for row in rows if row["step_seconds_low"] is not None]
+    measured = [row for row in rows if row["step_seconds_low"] is not None and row["origin"] != "predicted"]
     if not measured:
         return []
     over_runs = [row for row in measured if (row["repeats"] or 1) > 1]
@@ -110,6 +117,13 @@ def _interval(rows: Sequence[Row]) -> list[str]:
     sizes = [row["repeats"] if row in over_runs else row["measured_steps"] for row in measured]
     line = f"sec/it: median over {population}, warm-up dropped; interval: 95 % confidence interval of the median"
     return [line + (", smallest and largest where there are fewer than 6." if min(sizes) < 6 else ".")]
+
+
+def _predictions(rows: Sequence[Row]) -> list[str]:
+    rows = [row for row in rows if row["origin"] == "predicted" or row["predicted_step_seconds"] is not None]
+    if not rows:
+        return []
+    return ["Predictions: 80 % intervals; hpcscale plan STUDY --explain POINT shows what one consists of."]
 
 
 def _efficiency(rows: Sequence[Row]) -> list[str]:

@@ -13,6 +13,7 @@ COLUMNS = (
     "model", "tp", "pp", "cp", "sequence_length", "sharding", "activation_checkpointing", "precision", "machine",
     "device", "resources", "table", "source", "origin",
 )  # fmt: skip
+_ORIGIN = COLUMNS.index("origin")
 _BEFORE = {"tp": "tp", "pp": "pp", "cp": "cp", "sequence_length": "seq ", "activation_checkpointing": "AC "}
 
 
@@ -38,7 +39,11 @@ def names(identities: Iterable[Identity]) -> dict[Identity, str]:
             kept = without
     if len(kept) > 1 and len({each[0] for each in distinct}) == 1:
         kept = kept[1:]
-    return {each: " ".join(filter(None, (_word(k, each[k]) for k in kept))) for each in distinct}
+    found = {each: " ".join(filter(None, (_word(k, each[k]) for k in kept))) for each in distinct}
+    if _ORIGIN in kept or all(each[_ORIGIN] == "predicted" for each in distinct):
+        return found
+    # whatever tells them apart: nobody may take a prediction for a measurement
+    return {each: f"{name} predicted" if each[_ORIGIN] == "predicted" else name for each, name in found.items()}
 
 
 def _word(position: int, value: Any) -> str:

@@ -194,7 +194,7 @@ def _queue(machine: Machine, nodes: int, job: Job) -> tuple[Queue | None, str | 
     refusals = []
     for queue in named or machine.queues:
         asked_for = bool(named) or not queue.on_request
-        refusal = queue.admits(nodes, job.time)
+        refusal = queue.admits(nodes, job.seconds)
         if refusal is None and asked_for:
             return queue, None
         if refusal is None:
@@ -205,7 +205,7 @@ def _queue(machine: Machine, nodes: int, job: Job) -> tuple[Queue | None, str | 
 
 
 def _refused(nodes: int, job: Job, refusals: list[str]) -> str:
-    time = f" for {format_seconds(job.time)}" if job.time is not None else ""
+    time = f" for {format_seconds(job.seconds)}" if job.seconds is not None else ""
     return f"no queue takes {nodes} nodes{time}: " + ", ".join(refusals)
 
 

@@ -4,20 +4,34 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator
 
 from hpcscale.spec.problems import InputError, suggestion
 from hpcscale.spec.typed import Strict, validate
-from hpcscale.spec.units import Seconds
+from hpcscale.spec.units import format_seconds, parse_seconds
 from hpcscale.spec.yaml12 import Document, load, loads
+
+AUTO = "auto"
+
+
+def _time(value: Any) -> Any:
+    return value if value is None or value == AUTO else parse_seconds(value)
+
+
+JobTime = Annotated[
+    int | Literal["auto"],
+    BeforeValidator(_time),
+    PlainSerializer(lambda time: time if time == AUTO else format_seconds(time), return_type=str),
+    WithJsonSchema({"type": "string", "examples": ["02:00:00", "90m", AUTO]}),
+]
 
 
 class Job(Strict):
     """One job's demands on the scheduler; they do not change what is measured."""
 
-    time: Seconds | None = None
+    time: JobTime | None = None  # auto: what a prediction of the point says (cost/job_time.py)
     queue: str | None = None
     mail_user: str | None = None
     mail_type: str | None = None
@@ -33,10 +47,15 @@ class Job(Strict):
 
     @field_validator("time")
     @classmethod
-    def _some_time(cls, value: int | None) -> int | None:
+    def _some_time(cls, value: int | str | None) -> int | str | None:
         if value == 0:
             raise ValueError("a job of no time at all runs nothing; write, for example, 02:00:00")
         return value
+
+    @property
+    def seconds(self) -> int | None:
+        """The time that a person wrote; None for ``auto`` and for none."""
+        return self.time if isinstance(self.time, int) else None
 
 
 class Environment(Strict):

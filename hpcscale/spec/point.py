@@ -42,6 +42,7 @@ class Point:
     peak_tflops: float | None  # of one device, dense, at this precision and these resources
     warnings: tuple[str, ...] = field(default=())
     workload: Workload = HPCSCALE
+    time_source: str = ""  # where the wall time comes from, if it was predicted
 
     @property
     def ranks(self) -> int:
@@ -69,8 +70,9 @@ class Point:
 
     @property
     def job_seconds(self) -> int | None:
+        """The job's wall time; None where nobody limits it, or where ``auto`` is not yet resolved (cost/job_time.py)."""
         if self.job.time is not None:
-            return self.job.time
+            return self.job.seconds
         return self.queue.time.default if self.queue else None
 
     def text(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import time
 from pathlib import Path
 
@@ -88,3 +89,17 @@ def test_what_a_dead_submitter_had_submitted_is_found_by_its_token(point: Point,
     won = claim(point, tmp_path, scheduler=Scheduler(others, mine))
     assert (won.found, won.points) == ({point.identity: "9"}, [])
     assert list(ledger.read(tmp_path).jobs) == ["9"]
+
+
+def test_a_submission_that_outlives_its_submitter_is_waited_for(point: Point, tmp_path: Path) -> None:
+    """hpcscale was killed, its sbatch was not: the job is there a moment later."""
+    comment, there = claims.comment_of(point, "0dead0f1"), tmp_path / "there"
+    ledger.append(tmp_path, [line(point, "0dead0f1", started="1")])
+
+    class Late(Scheduler):
+        def find(self, names: list[str]) -> list[Found]:
+            return [Found("9", "x", comment)] if there.exists() else []
+
+    with subprocess.Popen(["sh", "-c", f"sleep 0.5; echo > '{there}'", "sbatch", f"--comment={comment}"]):
+        won = claim(point, tmp_path, scheduler=Late())
+    assert (won.found, won.points) == ({point.identity: "9"}, [])

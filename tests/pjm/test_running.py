@@ -151,11 +151,12 @@ def test_temporary_folders_are_there_on_request_and_go_with_the_job(pjm: PJM) ->
 
 
 def test_one_job_runs_and_the_others_queue_by_priority_then_by_age(pjm: PJM) -> None:
-    first = pjm.submit("sleep 0.3; echo $PJM_JOBID >> order")
+    first = pjm.submit("until [ -e seen ]; do sleep 0.05; done; echo $PJM_JOBID >> order")
     second = pjm.submit("echo $PJM_JOBID >> order")
     urgent = pjm.submit("echo $PJM_JOBID >> order", "-p 200")
     pjm.until(first, "RUN")
     assert (pjm.job(second)["state"], pjm.job(urgent)["state"]) == ("QUE", "QUE")
+    (pjm.work / "seen").touch()
     pjm.wait(second)
     assert pjm.text("order").split() == [first, urgent, second]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from hpcscale.record.attempt import attempt_folder, attempt_name, attempts
 from hpcscale.record.reader import Follower, read
 from hpcscale.record.schema import FAILURES
-from hpcscale.record.writer import RecordWriter
+from hpcscale.record.writer import RecordWriter, step_line
 
 RUN = {"point": {"hash": "0"}, "versions": {}, "hosts": ["n"], "ranks": 1, "device": {}, "backend": "none"}
 
@@ -111,3 +112,28 @@ def test_attempts_come_in_the_order_in_which_they_began(tmp_path: Path) -> None:
         write(tmp_path / "attempts" / name / "record.jsonl")
     (tmp_path / "attempts" / "11.0").mkdir()
     assert [folder.name for folder in attempts(tmp_path)] == ["9.0", "10.0", "9.1"]
+
+
+@settings(max_examples=50, deadline=None)  # each is on the disk
+@given(
+    st.dictionaries(
+        st.sampled_from(["averaged_steps", "gradient_norm", "tflops_per_device_published", "peak_memory_bytes"]),
+        st.none() | st.integers(-(10**20), 10**20) | st.floats(),
+    ),
+    st.floats() | st.none(),
+)
+def test_a_step_made_for_copying_is_the_line_that_the_writer_writes(
+    others: dict[str, float | None], loss: float | None
+):
+    values = {"step": 3, "step_seconds": 0.5, "loss": loss, "tokens": None, **others}
+    with tempfile.TemporaryDirectory() as folder:
+        with RecordWriter(Path(folder) / "a") as writer:
+            writer.step(**values)
+        with RecordWriter(Path(folder) / "b") as writer:
+            writer.copy([step_line(values)])
+        assert (Path(folder) / "b").read_bytes() == (Path(folder) / "a").read_bytes()
+
+
+def test_a_step_without_what_a_step_has_is_refused():
+    with pytest.raises(ValueError, match="a step line needs tokens"):
+        step_line({"step": 1, "step_seconds": 1.0, "loss": 2.0})

@@ -113,12 +113,13 @@ def test_without_a_terminal_nothing_is_submitted_unasked(many: Site) -> None:
     assert subprocess.run(["squeue", "-h"], env=many.environment, capture_output=True, check=True).stdout == b""
 
 
-def test_ctrl_c_gives_back_what_was_not_submitted_yet(many: Site) -> None:
+@pytest.mark.parametrize("lanes", [(), ("--max-jobs", "3")], ids=["all at once", "in lanes"])
+def test_ctrl_c_gives_back_what_was_not_submitted_yet(many: Site, lanes: tuple[str, ...]) -> None:
     from hpcscale.jobs import ledger
 
     slow = many.put("bin/sbatch", '#!/bin/sh\nsleep 0.2\nPATH="${PATH#*:}" exec sbatch "$@"\n')
     slow.chmod(0o755)
-    process = many.start("submit", "many", "--yes", PATH=f"{slow.parent}:{many.environment['PATH']}")
+    process = many.start("submit", "many", "--yes", *lanes, PATH=f"{slow.parent}:{many.environment['PATH']}")
     assert process.stdout is not None
     process.stdout.readline()
     process.stdout.readline()

@@ -30,9 +30,9 @@ from hpcscale.train.point_file import parse
 from hpcscale.train.stop_signal import StopSignal
 from hpcscale.train.trainer import Trainer
 
-from . import checkpointing
+from . import checkpointing, forks
 from .cases import INTERLEAVED, SEQUENCE, ZBV, case
-from .toys import TIMEOUT, Start, clean_environment, free_port
+from .toys import TIMEOUT, Start, clean_environment
 
 Job = dict[str, Any]
 Curve = dict[int, tuple[float, float]]
@@ -47,32 +47,14 @@ def _job(folder: Path, content: dict[str, Any], steps: int, attempt: str = "1", 
 def _world(folder: Path, ranks: int, jobs: list[Job], communication: str = "gloo") -> None:
     """Trains the jobs one after the other, in processes that are started once."""
     (folder / "jobs.json").write_text(json.dumps(jobs))
-    command = [sys.executable, *PROGRAM, str(folder / "jobs.json"), communication]
-    if communication == "mpi":
-        command = [str(Path(sys.executable).with_name("mpiexec")), "-n", str(ranks), *command]
-    common = {
-        **clean_environment(),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(free_port()),
-        "OMP_NUM_THREADS": "1",
-    }
-    launched = ranks > 1 and communication != "mpi"
-    started = [
-        subprocess.Popen(
-            command,
-            env={**common, "RANK": str(rank), "WORLD_SIZE": str(ranks)} if launched else common,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(ranks if launched else 1)
-    ]
-    try:
-        errors = [process.communicate(timeout=4 * TIMEOUT)[1] for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    assert [process.returncode for process in started] == [0] * len(started), errors
+    arguments = [str(folder / "jobs.json"), communication]
+    if communication != "mpi":
+        forks.world(PROGRAM, arguments, ranks, folder)
+        return
+    command = [str(Path(sys.executable).with_name("mpiexec")), "-n", str(ranks), sys.executable, *PROGRAM, *arguments]
+    environment = {**clean_environment(), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=4 * TIMEOUT, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def _alone(job: Job) -> int:

@@ -21,8 +21,8 @@ from hpcscale.train.mesh import Mesh
 from hpcscale.train.point_file import Work, parse
 from hpcscale.train.trainer import Trainer
 
-from . import cases, measured_ranks
-from .toys import TIMEOUT, clean_environment, document, free_port
+from . import cases, forks, measured_ranks
+from .toys import TIMEOUT, document
 
 MEASURED = tuple(fake_rank.Memory.__dataclass_fields__)
 FUGAKU: dict[str, Any] = {
@@ -73,19 +73,8 @@ def test_each_rank_of_a_real_world_holds_what_its_fake_holds(ranks: int, tmp_pat
 
 def _real(documents: dict[str, Any], ranks: int, folder: Path) -> dict[str, list[dict[str, Any]]]:
     (folder / "cases.json").write_text(json.dumps(documents))
-    command = [
-        sys.executable,
-        str(Path(measured_ranks.__file__)),
-        str(folder / "cases.json"),
-        str(folder / "found.json"),
-    ]
-    master = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(ranks)}
-    started = [
-        subprocess.Popen(command, env={**clean_environment(), **master, "RANK": str(rank)}, stderr=subprocess.PIPE, text=True)
-        for rank in range(ranks)
-    ]  # fmt: skip
-    errors = [process.communicate(timeout=5 * TIMEOUT)[1] for process in started]
-    assert [process.returncode for process in started] == [0] * ranks, "\n".join(errors)
+    files = [str(folder / "cases.json"), str(folder / "found.json")]
+    forks.world([str(Path(measured_ranks.__file__))], files, ranks, folder)
     return json.loads((folder / "found.json").read_text())
 
 
@@ -151,10 +140,10 @@ def test_a_gpus_loss_takes_larger_chunks_of_logits(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("layout", [{"pp": 4}, {"pp": 2, "tp": 2}, {}], ids=str)
 def test_a_shortened_step_has_the_peak_of_the_whole_one(layout: dict[str, Any]) -> None:
-    whole = work_of(layout, global_batch_size=20, micro_batch_size=1)
+    whole = work_of(layout, global_batch_size=12, micro_batch_size=1)
     short = dryrun.shortened(whole)
-    left_out = 20 - short.training.global_batch_size
-    assert left_out == 20 - 2 * whole.layout.pp
+    left_out = 12 - short.training.global_batch_size
+    assert left_out == 12 - 2 * whole.layout.pp
     for rank in dryrun.first_ranks(whole.layout, every_stage=True):
         bytes_, all_bytes = dry_run(short, rank)["step_peak_bytes"], dry_run(whole, rank)["step_peak_bytes"]
         assert bytes_ == pytest.approx(all_bytes, abs=left_out * (8 * (24 + 1) + 64)), "more than its token numbers"

@@ -8,8 +8,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,8 +28,8 @@ from hpcscale.train.point_file import parse
 from hpcscale.train.trainer import Trainer
 from hpcscale.train.weights import weights_of
 
-from . import hf_ranks
-from .toys import TIMEOUT, clean_environment, document, free_port
+from . import forks, hf_ranks
+from .toys import document
 
 transformers = pytest.importorskip("transformers", reason="needs hpcscale[hf]")
 safetensors = pytest.importorskip("safetensors.torch", reason="needs hpcscale[hf]")
@@ -218,16 +216,7 @@ def two_ranks(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
                 "document": point, "weights": str(folders[name]), "out": str(folder / f"{name} {how}"),
             }  # fmt: skip
     (folder / "cases.json").write_text(json.dumps(cases))
-    master = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(Path(hf_ranks.__file__)), str(folder / "cases.json")]
-    ranks = [
-        subprocess.Popen(
-            command, env={**clean_environment(), **master, "RANK": str(rank)}, stderr=subprocess.PIPE, text=True
-        )
-        for rank in range(2)
-    ]
-    errors = [rank.communicate(timeout=TIMEOUT)[1] for rank in ranks]
-    assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(errors)
+    forks.world([str(Path(hf_ranks.__file__))], [str(folder / "cases.json")], 2, folder)
     return folder
 
 

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import torch
 
-from . import cases, matrix
-from .toys import TIMEOUT, clean_environment, free_port
+from . import cases, forks, matrix
+from .toys import TIMEOUT, clean_environment
 
 TOLERANCE = 1e-10
 World = dict[str, Any]
@@ -26,23 +26,23 @@ World = dict[str, Any]
 def _run(folder: Path, ranks: int, content: dict[str, Any], communication: str = "gloo") -> World:
     """What a world of real processes makes of the cases."""
     (folder / "cases.json").write_text(json.dumps(content))
-    command = [sys.executable, str(Path(matrix.__file__)), str(folder / "cases.json"), str(folder / "results.json")]
+    program, files = str(Path(matrix.__file__)), [str(folder / "cases.json"), str(folder / "results.json")]
     if communication == "mpi":
-        mpiexec = [str(Path(sys.executable).with_name("mpiexec")), "-n", str(ranks)]
+        command = [
+            str(Path(sys.executable).with_name("mpiexec")),
+            "-n",
+            str(ranks),
+            sys.executable,
+            program,
+            *files,
+            "mpi",
+        ]
         done = subprocess.run(
-            [*mpiexec, *command, "mpi"], env=clean_environment(), capture_output=True, text=True, timeout=5 * TIMEOUT, check=False
-        )  # fmt: skip
+            command, env=clean_environment(), capture_output=True, text=True, timeout=5 * TIMEOUT, check=False
+        )
         assert done.returncode == 0, done.stdout + done.stderr
     else:
-        master = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(ranks)}
-        started = [
-            subprocess.Popen(
-                command, env={**clean_environment(), **master, "RANK": str(rank)}, stderr=subprocess.PIPE, text=True
-            )
-            for rank in range(ranks)
-        ]
-        errors = [process.communicate(timeout=5 * TIMEOUT)[1] for process in started]
-        assert [process.returncode for process in started] == [0] * ranks, "\n".join(errors)
+        forks.world([program], files, ranks, folder)
     return json.loads((folder / "results.json").read_text())
 
 

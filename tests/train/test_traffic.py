@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +10,15 @@ import pytest
 
 from hpcscale.train import trace, traffic
 
-from . import observed_ranks
-from .toys import TIMEOUT, clean_environment, free_port
+from . import forks, observed_ranks
 
 
 @pytest.fixture(scope="module")
-def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str, Any]]]:
+def observed(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """By rank: what observed_ranks.py saw."""
     result = tmp_path_factory.mktemp("observed") / "result.json"
-    command = [sys.executable, str(Path(observed_ranks.__file__)), str(result)]
-    master = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
-    ranks = [
-        subprocess.Popen(
-            command, env={**clean_environment(), **master, "RANK": str(rank)}, stderr=subprocess.PIPE, text=True
-        )
-        for rank in range(2)
-    ]
-    try:
-        errors = [rank.communicate(timeout=2 * TIMEOUT)[1] for rank in ranks]
-        assert result.exists(), "\n".join(errors)
-        yield json.loads(result.read_text())
-    finally:
-        for rank in ranks:
-            rank.kill()
-            rank.wait()
+    forks.world([str(Path(observed_ranks.__file__))], [str(result)], 2, result.parent)
+    return json.loads(result.read_text())
 
 
 def _count(calls: int, size: int) -> dict[str, int]:

@@ -8,10 +8,13 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpcscale.record import reader
 from hpcscale.spec.model import Model, catalogue
+
+if TYPE_CHECKING:
+    from .forks import Fork
 
 TIMEOUT = 120.0
 LAUNCHER_VARIABLES = (
@@ -86,7 +89,7 @@ def free_port() -> int:
 class Run:
     """A started run: its processes by rank, its point's folder, and what becomes of them."""
 
-    def __init__(self, folder: Path, processes: list[subprocess.Popen[str]]):
+    def __init__(self, folder: Path, processes: list[subprocess.Popen[str] | Fork]):
         self.folder, self.processes = folder, processes
 
     def wait(self) -> list[int]:

@@ -1,0 +1,92 @@
+"""What a probe says of a machine: its rates, and the constants that follow from measured kernels and messages."""
+
+from __future__ import annotations
+
+from statistics import median
+
+import numpy as np
+
+from hpcscale.cost.constants import values_of
+from hpcscale.cost.hardware import Hardware
+from hpcscale.record.probe import Matmul, Message, Probe
+
+# Operations of a transformer's layer that start a kernel, forward and backward; on a CPU none of it is hidden.
+_KERNELS = 100
+# Messages of at least this size show a link's bandwidth; smaller ones its latency.
+_LARGE, _SMALL = 4 * 2**20, 64 * 2**10
+_COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter")
+
+
+def rates(probe: Probe, precision: str) -> dict[str, float]:
+    """``peak_flops`` and ``memory_bandwidth`` of a rank: the best product and the best pass over memory.
+
+    For devices whose catalogue entry has neither. Empty where the probe did not come so far.
+    """
+    products = _products(probe, precision)
+    found = {}
+    if products:
+        found["peak_flops"] = max(each.flops_per_second for each in products)
+    if probe.memory:
+        found["memory_bandwidth"] = max(each.bytes_per_second for each in probe.memory)
+    return found
+
+
+def constants(probe: Probe, precision: str, have: Hardware) -> dict[str, float]:
+    """Constants of cost/priors.yaml that the probe measured, for a machine whose ranks have ``have``."""
+    found: dict[str, float] = {}
+    products = _products(probe, precision)
+    if products:
+        found["matmul"] = min(1.0, _typical(products, have))
+    attention = [each for each in probe.attentions if each.dtype == precision] or list(probe.attentions)
+    if attention:
+        prior = values_of([have.kind])
+        shape = float(prior["head_size"][0])
+        # seconds of a whole square at the 16-bit peak, three and a half passes, over what was measured
+        shares = [
+            each.flops
+            * 3.5
+            / 3
+            * (0.5 if each.causal else 1.0)
+            / have.attention_peak
+            * (1 + shape / each.head_size)
+            / each.seconds
+            for each in attention
+        ]
+        found["attention"] = median(shares)
+    if probe.launches and have.kind.kind == "cpu":
+        found["launch"] = _KERNELS * median(each.seconds for each in probe.launches)
+    found.update(_messages(probe, have))
+    return found
+
+
+def _products(probe: Probe, precision: str) -> list[Matmul]:
+    return [each for each in probe.matmuls if each.dtype == precision]
+
+
+def _typical(products: list[Matmul], have: Hardware) -> float:
+    """Share of the peak that products reach once their operands' way through memory is taken off.
+
+    seconds = flops / (peak x share) beside traffic x bytes / bandwidth, as cost/time.py adds them up; the best quarter of
+    the shapes counts, since the small ones are ruled by what the other constants say.
+    """
+    traffic = float(values_of([have.kind])["traffic"][0])
+    shares = []
+    for each in products:
+        element = {"fp64": 8, "fp32": 4, "tf32": 4}.get(each.dtype, 2)
+        operands = traffic * element * (each.m * each.k + each.k * each.n + each.m * each.n) / have.bandwidth
+        left = each.seconds**2 - operands**2
+        shares.append(each.flops / have.peak / (left**0.5 if left > 0 else each.seconds))
+    return float(np.quantile(shares, 0.75))
+
+
+def _messages(probe: Probe, have: Hardware) -> dict[str, float]:
+    found: dict[str, float] = {}
+    collectives = [each for each in probe.messages if each.kind in _COLLECTIVES]
+    for constant, span, rate in (("link", "node", have.link), ("network", "job", have.network)):
+        large = [each for each in collectives if each.span == span and each.bytes >= _LARGE]
+        if large:
+            found[constant] = median(each.bus_bytes_per_second for each in large) / rate
+    small: list[Message] = [each for each in collectives if each.bytes <= _SMALL]
+    if small:
+        found["latency"] = median(each.seconds / max(1.0, float(np.log2(each.ranks))) for each in small)
+    return found

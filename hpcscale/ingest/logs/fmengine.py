@@ -1,0 +1,80 @@
+"""FMEngine: three lines a step, of rank 0: ``Step=    10, Loss=1.2345``, ``3.45 s/step``, ``303935.12 tokens/s``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from hpcscale.ingest.logs.attempt import Values
+from hpcscale.ingest.logs.collect import Collector, Match
+from hpcscale.ingest.logs.format import Evidence, Format, Pattern
+from hpcscale.ingest.logs.numbers import number, positive, whole
+
+_STEP = re.compile(rb"Step= *(\d{1,12}), Loss=([-\w.]+)")
+_SECONDS = re.compile(rb"[ \t]([0-9.]+) s/step[ \t]*(?=[\r\n])")
+_RATE = re.compile(rb"[ \t]([0-9.]+) tokens/s[ \t]*(?=[\r\n])")
+# DeepSpeed's configuration: "  train_batch_size ............. 512"
+_SETTING = re.compile(rb"[ \t]([a-z_]+) \.{2,} (\w+)")
+
+_NUMBERS = {
+    "train_batch_size": "training.global_batch_size",
+    "train_micro_batch_size_per_gpu": "training.micro_batch_size",
+}
+
+
+class Triples:
+    """The three lines of a step; other lines may stand between them."""
+
+    def __init__(self, collector: Collector):
+        self._collector = collector
+        self._head: Match | None = None
+        self._seconds: float | None = None
+
+    def step(self, match: Match) -> None:
+        self._head, self._seconds = match, None
+
+    def seconds(self, match: Match) -> None:
+        self._seconds = positive(match[1])
+
+    def rate(self, match: Match) -> None:
+        head, seconds, rate = self._head, self._seconds, positive(match[1])
+        self._head = None
+        if head is None or seconds is None or rate is None:
+            return
+        known = self._collector.known
+        batch, length = known("training.global_batch_size"), known("training.sequence_length")
+        values: Values = {
+            "step_seconds": seconds,
+            "loss": number(head[2]),
+            "tokens": batch * length if batch and length else None,
+            "tokens_per_second_published": rate,
+        }
+        self._collector.step(head, int(head[1]), values)
+
+
+def reader(collector: Collector) -> Sequence[Pattern]:
+    triples = Triples(collector)
+
+    def setting(match: Match) -> None:
+        name = match[1].decode()
+        if name in _NUMBERS:
+            collector.fact(_NUMBERS[name], whole(match[2]))
+        elif name == "bfloat16_enabled" and match[2] == b"True":
+            collector.fact("training.precision", "bf16")
+
+    return (
+        Pattern(b"Step=", _STEP, triples.step),
+        Pattern(b" s/step", _SECONDS, triples.seconds),
+        Pattern(b" tokens/s", _RATE, triples.rate),
+        Pattern(b" ...", _SETTING, setting, header=True),
+    )
+
+
+FMENGINE = Format(
+    "fmengine",
+    "FMEngine",
+    "",
+    "eth-easl/fmengine fmengine/callbacks/monitor.py (ec00888)",
+    (Evidence(b"Step=", _STEP),),
+    reader,
+)
