@@ -17,11 +17,14 @@ from hpcscale.cost.stage_layers import StageLayers
 
 @dataclass(frozen=True)
 class Layer:
-    """Bytes [n] of one layer and one micro batch. ``kept``: until its backward pass; ``again``: what recomputing adds while that
+    """Bytes [n] of one layer and one micro batch. ``kept``: until its backward pass, on the average of a rank's
+    layers; ``kept_again``, ``kept_plain``: of one that selective-layer:k computes again, and of one that it does not; ``again``: what recomputing adds while that
     layer's backward pass runs; ``at_work``: gradients and intermediate results beside them; ``split``: what a backward pass for
     inputs alone leaves for the one for weights. ``hidden``: one hidden state."""
 
     kept: Floats
+    kept_again: Floats
+    kept_plain: Floats
     again: Floats
     at_work: Floats
     split: Floats
@@ -69,7 +72,15 @@ def of_layer(c: Cases, layers: StageLayers) -> Layer:
     # Before a layer is computed again, those after it have let go of more, but where nothing comes after.
     counts = np.where(c.zero_bubble & (c.pp > 1), share > 0, layers.ends_recomputed)
     again = np.maximum(again, 0.0) * np.where(ac == SELECTIVE_LAYER, counts, 1.0)
-    return Layer(kept, again, _at_work(c, scores), t * e * outputs, block)
+    return Layer(
+        kept,
+        np.where(ac == SELECTIVE_LAYER, block, kept),
+        np.where(ac == SELECTIVE_LAYER, whole, kept),
+        again,
+        _at_work(c, scores),
+        t * e * outputs,
+        block,
+    )
 
 
 def biases(c: Cases) -> Floats:

@@ -18,7 +18,7 @@ class Held:
     backward passes while so many are held, so gradients are there too; ``rounds``: all virtual stages have gradients by then."""
 
     chunks: Floats
-    of_first: Floats  # of ``chunks``, those of the rank's first virtual stage, where zbv runs
+    by_stage: tuple[Floats, ...]  # of ``chunks``, those of each of the rank's virtual stages
     sent: Floats
     losses: Floats
     waiting: Floats
@@ -49,14 +49,35 @@ def _held(c: Cases, rank: Floats, has_loss: Floats) -> Held:
         behind + 1,
     )
     chunks = np.where(p > 1, np.minimum(chunks, m * v), 1.0)
-    of_first = np.where(c.v_shape, np.minimum(m, p + behind), chunks)
     at_once = np.where(c.all_in_flight | ((v == 1) & (m < p)), m, np.where(c.zero_bubble & ~c.v_shape, 1.0 + rank, 1.0))
     split = c.zero_bubble & (p > 1)
+    missing = np.maximum(2 * p - 2 - m, 0.0)  # micro batches that the V's schedule is made for, and that are not there
     losses = np.where(p > 1, np.minimum(at_once, m), 1.0) * has_loss
-    waiting = np.where(split, np.minimum(np.where(c.v_shape, np.maximum(2 * rank, 1.0), rank + 1), chunks), 0.0)
+    waiting = np.where(
+        split, np.minimum(np.where(c.v_shape, np.maximum(2 * rank - missing, 1.0), rank + 1), chunks), 0.0
+    )
     # Those that nobody waits for before the step's end: outputs forward and gradients back, but none beyond the model's ends.
     ends = np.where(c.v_shape, np.where(rank == 0, 2.0, 0.0), np.where((rank == 0) | (behind == 0), 1.0, 0.0))
     kept = (v > 1) & (p > 1) & (programs.of(c.program, "keeps_sent") > 0)
     sent = np.where(kept, np.maximum(0.0, 2 * (m * v - chunks) - ends * m), 0.0)
     steady = np.where(p > 1, m * v > chunks, m > 1)
-    return Held(chunks, of_first, sent, losses, waiting, steady, steady & ((v == 1) | (m >= 2 * p)))
+    return Held(
+        chunks,
+        _by_stage(c, chunks, round_, np.minimum(m, p + behind)),
+        sent,
+        losses,
+        waiting,
+        steady,
+        steady & ((v == 1) | (m >= 2 * p)),
+    )
+
+
+def _by_stage(c: Cases, chunks: Floats, round_: Floats, of_v: Floats) -> tuple[Floats, ...]:
+    """Passes go in rounds of as many micro batches, first through the rank's first virtual stage; zbv's first has ``of_v``."""
+    cycles, rest = np.divmod(chunks, np.maximum(round_ * c.virtual, 1.0))
+    found = []
+    for stage in range(int(c.virtual.max(initial=1))):
+        looped = cycles * round_ + np.clip(rest - stage * round_, 0.0, round_)
+        mirrored = of_v if stage == 0 else chunks - of_v
+        found.append(np.where(c.v_shape, mirrored, np.where(c.virtual > 1, looped, chunks if stage == 0 else 0.0)))
+    return tuple(found)

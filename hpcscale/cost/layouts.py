@@ -184,7 +184,7 @@ def as_cases(work: Point, c: Layouts, have: Hardware) -> Cases:
         "vocab": -(-work.model.vocab // multiple) * multiple, "sharding": codes, "sequence_parallel": c.sequence_parallel,
         "shards": np.where(codes > 0, c.dp * c.cp // np.maximum(c.replicas, 1), 1),
         "checkpointing": np.array(checkpointing)[c.mode], "every": np.array([float(k or 1) for *_, k in modes])[c.mode],
-        "zero_bubble": False, "all_in_flight": False,
+        "zero_bubble": False, "all_in_flight": False, "v_shape": False,
     }  # fmt: skip
     values = {**described(work, have), **own}
     return Cases(

@@ -28,7 +28,7 @@ LINES = {
     "activations": "what the backward pass needs of every micro batch in flight",
     "work": "what one layer holds while it computes",
     "logits": "logits and their gradients",
-    "buffers": "messages between stages and ranks, ALiBi's biases",
+    "buffers": "messages, and ALiBi's biases",
     "process": "the process, libraries, the device's context, the allocator's gaps",
 }
 FITS, RISKY, OOM, UNKNOWN = "fits", "risky", "OOM", "unknown"

@@ -85,17 +85,22 @@ def _facts(stage: Stage, k: Mapping[str, Floats | float]) -> _Facts:
     spread = np.broadcast_to(np.asarray(k["activations"], dtype=float), len(c))
     in_chunk = stage.layers.count / np.where(c.pp > 1, c.virtual, 1.0)
     one = spread * in_chunk * layer.kept
-    # The V's first stage may be longer than its last, and has more passes in flight.
-    longer = np.where(c.v_shape, (stage.layers.of_first - in_chunk) * (2 * held.of_first - held.chunks), 0.0)
     outputs = np.where((programs.of(c.program, "keeps_outputs") > 0) & (c.pp > 1), spread * layer.hidden, 0.0)
     # In the first round only a rank's last virtual stage has gone back.
     share = np.where(held.rounds | (c.virtual == 1), 1.0, own.last_stage)
     return _Facts(
         stage, own, layer, of_loss(c), spread, np.minimum(1.0, np.asarray(k["logits"], dtype=float)),
-        one=one, kept=one * held.chunks + spread * longer * layer.kept + outputs * np.maximum(held.chunks - held.losses, 0.0),
+        one=one, kept=spread * _in_flight(stage, layer) + outputs * np.maximum(held.chunks - held.losses, 0.0),
         split=spread * in_chunk * layer.split, biases=activations.biases(c),
         begun=np.where(held.steady, np.maximum(own.gradients * share, own.gradients_first), own.gradients_first),
     )  # fmt: skip
+
+
+def _in_flight(stage: Stage, layer: Layer) -> Floats:
+    """Of all passes, virtual stage by virtual stage: they differ in layers, and in how many of them are computed again."""
+    parts = zip(stage.held.by_stage, stage.layers.stages, strict=True)
+    kept = [held * (again * layer.kept_again + (count - again) * layer.kept_plain) for held, (count, again) in parts]
+    return np.sum(kept, axis=0)
 
 
 def _start(f: _Facts) -> Lines:

@@ -11,20 +11,21 @@ from hpcscale.cost.cases import Cases, Flags, Floats
 
 @dataclass(frozen=True)
 class StageLayers:
-    """Arrays [n]. ``count``: of the rank; ``of_first``: of the first of its virtual stages. ``recomputed``: the part of ``count``
-    that selective-layer:k computes again; ``ends_recomputed``: a virtual stage ends with such a layer."""
+    """Arrays [n]. ``count``: of the rank; ``recomputed``: the part of it that selective-layer:k computes again;
+    ``ends_recomputed``: a virtual stage ends with such a layer. ``stages``: for each of its virtual stages in their order
+    (layers, those of them that are computed again), 0 where a case has fewer."""
 
     count: Floats
-    of_first: Floats
     recomputed: Floats
     ends_recomputed: Flags
+    stages: tuple[tuple[Floats, Floats], ...]
 
 
 def of_rank(c: Cases, last: bool) -> StageLayers:
     """What does not divide goes to the earliest stages, a layer each (spec/stages.py); layers k, 2 k, ... are computed again,
     counted from 1 over the model."""
     share, rest = np.divmod(c.layers, c.pp * c.virtual)
-    found, count, of_first = np.zeros(len(c)), np.zeros(len(c)), share
+    stages: list[tuple[Floats, Floats]] = []
     ends = np.zeros(len(c), dtype=bool)
     for chunk in range(int(c.virtual.max(initial=1))):
         looped = c.pp * (chunk + 1) - 1 if last else c.pp * chunk
@@ -33,9 +34,8 @@ def of_rank(c: Cases, last: bool) -> StageLayers:
         start = share * stage + np.minimum(stage, rest)
         end = start + share + (stage < rest)
         exists = chunk < c.virtual
-        found += np.where(exists, np.floor(end / c.every) - np.floor(start / c.every), 0.0)
-        count += np.where(exists, end - start, 0.0)
+        again = np.floor(end / c.every) - np.floor(start / c.every)
+        stages.append((np.where(exists, end - start, 0.0), np.where(exists, again, 0.0)))
         ends |= exists & (np.mod(end, c.every) == 0)
-        of_first = end - start if chunk == 0 else of_first
-    count = np.maximum(count, 1.0)
-    return StageLayers(count, of_first, found / count, ends)
+    count = np.maximum(np.sum([layers for layers, _ in stages], axis=0), 1.0)
+    return StageLayers(count, np.sum([again for _, again in stages], axis=0) / count, ends, tuple(stages))

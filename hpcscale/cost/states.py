@@ -56,6 +56,7 @@ def states(c: Cases, layers: Floats, is_first: Flags, is_last: Flags) -> States:
     # FSDP: gathered weights of a layer or two and of what is in none, or of all (zero1, and under a pipeline)
     keeps = (c.sharding == ZERO1) | (c.pp > 1)
     gathered = c.element * np.where(keeps, everything, ends + layer)
+    released = np.where(keeps, 0.0, gathered)  # before the last gradients are scattered
     masters = np.where(full, wide / shards * everything, 0.0)
     accumulates = (c.micro_batches > 1) & (programs.of(c.program, "accumulates_whole") > 0)
     sharded = wide * everything / shards
@@ -77,7 +78,7 @@ def states(c: Cases, layers: Floats, is_first: Flags, is_last: Flags) -> States:
         matrix_work=largest,
         layer_work=np.where(fsdp2, new * layer, 0.0),
         message=np.where(fsdp2 & (c.pp == 1), wide * layer, 0.0),
-        embedding_work=np.where(fsdp2 & (c.pp == 1), new * ends, embedding),
+        embedding_work=np.where(fsdp2 & (c.pp == 1), np.maximum(new * ends - released, c.element * ends), embedding),
         tied_gradient=np.where((c.pp == 1) & ~c.untied, embedding, 0.0),
         update_work=np.where(swaps & (c.pp > 1) & ~c.untied & (is_first | is_last), 2 * wide * c.embedding, 0.0),
     )

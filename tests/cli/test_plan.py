@@ -93,7 +93,9 @@ def test_json_has_everything_with_units_in_the_names(cli: Cli) -> None:
     assert sum(point["terms_seconds"].values()) == pytest.approx(point["step_seconds"])
     assert point["long_node_hours"] > 10 * 192 * point["step_seconds"] / 3600
     assert [each["step_seconds"] for each in point["published"]] == [3720.0, 3534.8833]
-    assert found["node_hours"]["fugaku"] == pytest.approx(sum(each["protocol_node_hours"] for each in found["points"]))
+    runs = [each for each in found["points"] if each["verdict"] != "OOM"]
+    assert len(runs) == 12  # 48 nodes with tp 1, and tp 8 without checkpointing, ran out of memory there too
+    assert found["node_hours"]["fugaku"] == pytest.approx(sum(each["protocol_node_hours"] for each in runs))
 
 
 def test_points_of_other_programs_are_predicted_as_the_same_layout(cli: Cli) -> None:
@@ -141,7 +143,10 @@ def test_a_report_shows_predicted_rows_only_when_asked(cli: Cli) -> None:
     assert not any("predicted_step_seconds" in row for row in plain)
     rows = json.loads(cli("report", "30b_scaling", "--predicted", "--json").stdout)["rows"]
     predicted = [row for row in rows if row["origin"] == "predicted"]
-    assert len(predicted) == 19 and all(row["efficiency_kind"] for row in predicted)
+    assert len(predicted) == 19
+    assert (
+        sum(bool(row.get("efficiency_kind")) for row in predicted) == 17
+    )  # two would run out of memory, and take no part
     published = next(row for row in rows if row["origin"] == "published" and row["nodes"] == 6144)
     same = next(row for row in predicted if row["nodes"] == 6144)
     # one from the study's point, one from the columns of the document: the same layout on the same machine

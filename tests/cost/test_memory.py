@@ -119,9 +119,11 @@ def test_recomputing_more_keeps_less(less: str, more: str) -> None:
     assert few < many
 
 
-def test_gpipe_holds_every_micro_batch() -> None:
+def test_gpipe_holds_every_micro_batch_and_1f1b_one_a_stage() -> None:
     piped = {"pp": 4, "training": {"global_batch_size": 16}}
-    assert total(schedule="gpipe", **piped) > 2 * total(schedule="1f1b", **piped)
+    need = need_of([layout(schedule="gpipe", **piped), layout(schedule="1f1b", **piped)])
+    gpipe, one_forward_one_backward = need.first["activations"]
+    assert gpipe == pytest.approx(16 / 4 * one_forward_one_backward)
 
 
 def test_a_share_near_the_limit_is_risky() -> None:
