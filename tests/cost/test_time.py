@@ -45,7 +45,7 @@ def test_products_take_their_flops_over_the_rate() -> None:
     wave = 2 * (values["wave"][0] / 2) * (2 * 7168 + (7168 + 28672) / 4)
     flops = 64 * 12 * 4 * (24 * 2048 * 7168**2 / 4 + wave)
     assert step(found, values).terms["matmul"][0] == pytest.approx(
-        flops / (312e12 * values["matmul"][0]) * values["overall"][0]
+        flops / (312e12 * values["matmul"][0]) * values["overall"][0] * (1 + values["crowding"][0])
     )
 
 
