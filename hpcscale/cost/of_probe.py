@@ -58,6 +58,8 @@ def constants(probes: Sequence[Probe], precision: str, have: Hardware) -> dict[s
         found["attention"] = median(shares)
     if first.launches and have.kind.kind == "cpu":
         found["launch"] = _KERNELS * median(each.seconds for each in first.launches)
+    if have.kind.kind == "cpu" and first.memory:
+        found["elementwise"] = 1.0  # the bandwidth was measured as such a pass reaches it
     if have.kind.kind == "cpu":
         # measured among others, kernels are as slow as they will be
         slower = crowding(first, last) if last.ranks > first.ranks else _NOT_AT_ALL
