@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpcscale.cli import options
+from hpcscale.cli import configurations, options
 from hpcscale.jobs import files
 from hpcscale.record import probe as probes
 from hpcscale.spec import locate
 from hpcscale.spec import machine as machines
 from hpcscale.spec.machine import Calibration, Machine
-from hpcscale.spec.problems import InputError, Problem
+from hpcscale.spec.problems import InputError
 
 if TYPE_CHECKING:
     from hpcscale.cost.of_rows import Described
@@ -74,7 +73,7 @@ def _gathered(profile: Machine, sources: tuple[str, ...]) -> tuple[list[Row], li
     for source in sources:
         path = Path(source)
         if path.suffix == ".csv":
-            own = [row for row in _table(path) if row.get("system") in (None, "", profile.name)]
+            own = [row for row in configurations.read(path)[1] if row.get("system") in (None, "", profile.name)]
             if not own:
                 raise InputError(f"{source} has no row whose system is {profile.name}")
             rows += own
@@ -96,17 +95,6 @@ def _runs(folder: Path, machine: str) -> list[Row]:
     from hpcscale.ingest import configurations, records
 
     return configurations.rows(folder, machine) if records.holds_runs(folder) else []
-
-
-def _table(path: Path) -> list[Row]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = (line for line in file if not line.startswith("#"))
-            return [dict(row) for row in csv.DictReader(lines)]
-    except OSError as error:
-        raise InputError(Problem(str(path), 0, 0, f"the table cannot be read: {error.strerror}")) from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(Problem(str(path), 0, 0, f"the file is no CSV table: {error}")) from None
 
 
 def _block(profile: Machine, rows: list[Row], measured: list[probes.Probe], precision: str | None) -> Calibration:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from hpcscale.cli import configurations
 from hpcscale.jobs import files
-from hpcscale.spec.problems import InputError, Problem
 
 if TYPE_CHECKING:
     from hpcscale.cost.tables import Predicted
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 COLUMNS = (
     "pred_sec_per_iter", "pred_sec_per_iter_low", "pred_sec_per_iter_high", "pred_mem_gib", "pred_verdict", "pred_reason",
 )  # fmt: skip
-# Without these no row can say what ran.
-_NEEDED = ("layers", "hidden", "heads", "seq", "gbs")
 
 
 @click.command()
@@ -43,7 +40,7 @@ def command(source: Path, output: Path | None, pilot: int) -> None:
     """
     from hpcscale.cost.tables import predict_rows
 
-    names, rows = _read(source)
+    names, rows = configurations.read(source)
     found = predict_rows(rows, pilot)
     text = _text(names, rows, found)
     if output is None:
@@ -53,50 +50,6 @@ def command(source: Path, output: Path | None, pilot: int) -> None:
         files.replace(str(output), text, 0o644)
     for sentence in _summary(rows, found):
         click.echo(sentence, err=True)
-
-
-def _read(source: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """(column names, rows). Raises InputError with the place of what is wrong with the table."""
-    name = "<stdin>" if str(source) == "-" else str(source)
-    try:
-        text = sys.stdin.read() if name == "<stdin>" else source.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            Problem(name, 0, 0, f"the file is not UTF-8 text ({error.reason} at byte {error.start})")
-        ) from None
-    except OSError as error:
-        raise InputError(Problem(name, 0, 0, f"the table cannot be read: {error.strerror}")) from None
-    lines = io.StringIO(text.replace("\r\n", "\n")).readlines()
-    start = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
-    reader = csv.reader(lines[start:], strict=True)
-    try:
-        header = [cell.strip() for cell in next(reader, [])]
-        if not header:
-            raise InputError(Problem(name, 0, 0, "the table has no rows"))
-        _check(name, start + 1, header)
-        rows = []
-        for cells in reader:
-            if not any(cell.strip() for cell in cells):
-                continue
-            if len(cells) != len(header):
-                message = f"the row has {len(cells)} cells, the header {len(header)} columns"
-                raise InputError(Problem(name, start + reader.line_num, 1, message))
-            rows.append(dict(zip(header, cells, strict=True)))
-    except csv.Error as error:
-        raise InputError(Problem(name, start + reader.line_num, 1, f"the line is no CSV: {error}")) from None
-    if not rows:
-        raise InputError(Problem(name, 0, 0, "the table has no rows"))
-    return header, rows
-
-
-def _check(name: str, line: int, header: Sequence[str]) -> None:
-    twice = next((each for i, each in enumerate(header) if each in header[:i]), None)
-    if twice is not None:
-        raise InputError(Problem(name, line, 1, f"the column '{twice}' stands twice"))
-    missing = [each for each in _NEEDED if each not in header]
-    if missing:
-        message = f"the table lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; hpcscale predict needs them"
-        raise InputError(Problem(name, line, 1, message))
 
 
 def _text(names: Sequence[str], rows: Sequence[dict[str, str]], found: Sequence[Predicted]) -> str:

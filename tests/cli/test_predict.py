@@ -73,7 +73,7 @@ def test_pilot_rows_are_named_and_the_errors_of_the_rest_said(cli: Cli) -> None:
         (HEADER + "\n", "the table has no rows"),
         (
             "a,b\n1,2\n",
-            "in.csv:1:1: the table lacks the columns layers, hidden, heads, seq, gbs; hpcscale predict needs them",
+            "in.csv:1:1: the table lacks the columns layers, hidden, heads, seq, gbs; without them no row says what ran",
         ),
         (f"{HEADER}\n{GOOD},extra\n", "in.csv:2:1: the row has 19 cells, the header 18 columns"),
         (f"{HEADER},seq\n", "in.csv:1:1: the column 'seq' stands twice"),
@@ -124,6 +124,14 @@ def test_nothing_measured_is_said(cli: Cli, tmp_path: Path) -> None:
         in done.stderr
     )
     assert cli("calibrate", "juwels-booster", "--from", "nowhere").returncode == 2
+
+
+def test_a_ragged_table_calibrates_nothing(cli: Cli, write: Callable[[str, str], Path], tmp_path: Path) -> None:
+    write("in.csv", f"{HEADER}\n{GOOD},extra\n")
+    done = cli("calibrate", "juwels-booster", "--from", "in.csv")
+    assert done.returncode == 2
+    assert "in.csv:2:1: the row has 19 cells, the header 18 columns" in done.stderr
+    assert not (tmp_path / "machines").exists()
 
 
 def test_a_block_changes_no_other_line_of_a_profile() -> None:
