@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import median
+from statistics import harmonic_mean, median
 
 import numpy as np
 
@@ -104,8 +104,10 @@ def _messages(probe: Probe, have: Hardware) -> dict[str, float]:
     collectives = [each for each in probe.messages if each.kind in _COLLECTIVES]
     for constant, span, rate in (("link", "node", have.link), ("network", "job", have.network)):
         large = [each for each in collectives if each.span == span and each.bytes >= _LARGE]
+        by_kind = [[each.bus_bytes_per_second for each in large if each.kind == kind] for kind in _COLLECTIVES]
         if large:
-            found[constant] = median(each.bus_bytes_per_second for each in large) / rate
+            # bytes that go through each kind in turn: the slow ones count as often as their share of the time
+            found[constant] = harmonic_mean(median(each) for each in by_kind if each) / rate
     small: list[Message] = [each for each in collectives if each.bytes <= _SMALL]
     if small:
         found["latency"] = median(each.seconds / max(1.0, float(np.log2(each.ranks))) for each in small)

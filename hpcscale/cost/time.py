@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hpcscale.cost import programs
 from hpcscale.cost.cases import CORE_ATTENTION, FULL, SELECTIVE_LAYER, SELECTIVE_OP, Cases, Floats
 
 Values = Mapping[str, Floats | float]
@@ -100,7 +101,7 @@ def step(cases: Cases, values: Values) -> Step:
     stage = count * (work + exposed) + is_last * logits
     # Every rank of a tensor-parallel group sends its part; what is sent is waited for.
     sent = _activation(c, t) / c.tp / (c.network * k["network"]) + k["latency"]
-    p2p = np.where(c.pp > 1, 2 * c.virtual * sent + k["handoff"], 0.0)
+    p2p = np.where(c.pp > 1, c.virtual * (2 * sent + k["handoff"]), 0.0)
     filled = np.where(c.zero_bubble, 1 / 3, 1.0) * k["bubble"] * (c.pp - 1) / c.virtual
     terms = {name: m * count * seconds for name, seconds in layer.items()}
     terms["logits"] = m * is_last * logits
@@ -148,9 +149,15 @@ def _layer(c: Cases, k: Values, t: Floats, products_again: Floats, attention_aga
         "memory": traffic + passes_through / c.bandwidth,
         "launch": k["launch"] * again * np.ones_like(t),
         "tp": collectives * (once * hidden + k["latency"] * steps),
-        # mostly hidden behind the attention to the block that is there
-        "cp": np.where(c.cp > 1, (3 + attention_again) * (c.cp - 1) * (0.3 * keys + k["latency"]), 0.0),
+        "cp": _ring_exposed(c, k, core * (3.5 + attention_again), (3 + attention_again) * keys),
     }
+
+
+def _ring_exposed(c: Cases, k: Values, work: Floats, keys: Floats) -> Floats:
+    """Seconds a layer that passing keys and values round the ring adds: they travel beside the attention to those that are there,
+    but each meeting waits for its message to begin."""
+    sent = (c.cp - 1) * (keys + k["latency"])
+    return np.where(c.cp > 1, beside(work, sent, k["overlap"]), 0.0)
 
 
 def _efficiency(c: Cases, k: Values) -> Floats:
@@ -205,8 +212,7 @@ def _logits(c: Cases, k: Values, t: Floats) -> Floats:
 def _fsdp_exposed(c: Cases, k: Values, work: Floats, m: Floats) -> Floats:
     """Seconds a layer and micro batch that gathering weights twice and scattering gradients adds to its work.
 
-    Both run beside the work; (w^q + c^q)^(1/q) goes from max (q large) to sum (q = 1). Under a pipeline the weights stay
-    gathered for the whole step.
+    Under a pipeline the weights stay gathered for the whole step.
     """
     n = c.shards
     rate = ring_rate(c, n, c.tp, k)
@@ -214,9 +220,17 @@ def _fsdp_exposed(c: Cases, k: Values, work: Floats, m: Floats) -> Floats:
     once = bytes_moved / rate + 3 * k["latency"] * np.log2(np.maximum(n, 2))
     once = once / np.where(c.pp > 1, m, 1.0)
     seconds = np.where(c.is_fsdp & (n > 1), once, 0.0)
-    q = 1 + k["overlap"]
-    largest = np.maximum(work, seconds)
-    return largest * ((work / largest) ** q + (seconds / largest) ** q) ** (1 / q) - work
+    # gathered weights are copied out of their message, gradients into theirs
+    copies = (6 + 4 / n) * c.element * c.layer_weights / c.bandwidth * (c.program != programs.FSDP_STYLE)
+    copied = np.where(c.is_fsdp & (n > 1), copies / np.where(c.pp > 1, m, 1.0), 0.0)
+    return beside(work, seconds, k["overlap"]) + copied
+
+
+def beside(work: Floats, messages: Floats, overlap: Floats | float) -> Floats:
+    """What messages add to work beside which they run: all of them with ``overlap`` 0, with much of it only what is longer."""
+    q = 1 + overlap
+    largest = np.maximum(work, messages)
+    return largest * ((work / largest) ** q + (messages / largest) ** q) ** (1 / q) - work
 
 
 def _own(c: Cases) -> Floats:
