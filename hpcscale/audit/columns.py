@@ -30,6 +30,8 @@ _SIZE = r"(?: ?(?:size|degree|ways?|width|dim|dimension|parallel(?:ism)?|groups?
 # (pattern of the whole name in lower case, what it may mean: the most usual first, confidence). The first that matches
 # counts. Names come without markup, `per` as `/`, underscores and camel case as blanks; a unit in brackets stays.
 NAMES: tuple[tuple[str, tuple[str, ...], float], ...] = (
+    # words about figures, which are no figures
+    (r".*\b(?:convention|formula|method|definition|source|notes?|remarks?|comments?)\b.*|備考|注記?", (), 1.0),
     # throughput
     (rf".*\b{_TOKENS}/{_S}/node.*|.*\b{_TOKENS}/node/{_S}.*", ("tokens_per_second_per_node",), 1.0),
     (rf".*\b{_TOKENS}/{_S}/{_DEVICE}.*|.*\b{_TOKENS}/{_DEVICE}/{_S}.*|tgs|.*\(tgs\)", ("tokens_per_second_per_device",), 1.0),

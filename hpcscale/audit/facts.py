@@ -139,7 +139,11 @@ def rows(table: Table, reading: Reading, constants: Mapping[str, float]) -> list
         if "layout" in words:
             for axis, value in _axes(words["layout"]).items():
                 facts.setdefault(axis, Fact(value, 0.0, reading.column("layout") or 0))
-        remarks = tuple(cell.note.strip("()") for cell in row if cell.printed and _NOTE.search(cell.note))
+        remarks = tuple(
+            cell.note.strip("()") if index in reading.meanings or cell.note.startswith("(") else cell.text
+            for index, cell in enumerate(row)
+            if cell.printed and _NOTE.search(cell.note)
+        )
         texts = tuple(cell.text for cell in row)
         found.append(Row(line.number, facts, words, texts, any(map(cells.is_oom, texts)), remarks, width - len(row)))
     return found

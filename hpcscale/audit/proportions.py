@@ -38,7 +38,7 @@ def with_layout(rows: Sequence[Row], world: World) -> World:
     factor = _most(ratios, 0.6)
     if factor is None and ratios and complete and any("devices" in row.facts for row in rows):
         factor = 1.0
-    if factor is not None and factor != 1.0 and not _whole(factor) and not _whole(1 / factor):
+    if factor is not None and factor != 1.0 and not _whole(factor) and not (factor and _whole(1 / factor)):
         factor = 1.0 if complete else None
     world = replace(world, layout_factor=factor)
     return replace(world, batch_factor=_batch_factor(rows, world))

@@ -43,6 +43,7 @@ _SHORT = (
     Way("8N, attention not counted", True, "none", hardware=True, short=True),
     Way("6N, causal attention", True, "half"),
     Way("6 (N - embedding), attention not counted", False, "none"),
+    Way("8 (N - embedding), attention not counted", False, "none", hardware=True),
 )
 WAYS = (*_NAMED, *_SHORT)
 _OF_TOOLS = {way.name: flops.convention(way.name) for way in _NAMED}
@@ -51,6 +52,7 @@ _EXTRA: dict[str, Callable[[float, float, float], float]] = {
     "8N, attention not counted": lambda total, lookups, attention: 8 * total,
     "6N, causal attention": lambda total, lookups, attention: 6 * total + attention / 2,
     "6 (N - embedding), attention not counted": lambda total, lookups, attention: 6 * (total - lookups),
+    "8 (N - embedding), attention not counted": lambda total, lookups, attention: 8 * (total - lookups),
 }
 
 
@@ -61,8 +63,8 @@ def work(way: Way, model: Model, sequence_length: int, tp: int = 1, full: bool =
     if way.name in _OF_TOOLS:
         return _OF_TOOLS[way.name].flops_per_token(model, sequence_length, tp, "full" if full else "none")
     parts = count(model, sequence_length, tp)
-    lookups = parts.position_embedding + parts.token_type_embedding
-    lookups += 0 if model.tied_embeddings else parts.token_embedding
+    # "without the embedding" means without its matrix, also where the output layer shares it
+    lookups = parts.position_embedding + parts.token_type_embedding + parts.token_embedding
     attention = 12 * model.layers * model.hidden * sequence_length
     return float(_EXTRA[way.name](parts.total, lookups, attention))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -103,6 +105,22 @@ _CELL = st.one_of(
 _NAME = st.sampled_from(
     ["GPUs", "Nodes", "Model", "DP", "TP", "PP", "MBS", "GBS", "Seq", "Sec/it", "TFLOPs", "MFU", "HFU", "PFLOPs", "Tokens/s", "Tokens/s/GPU", "AC", "Params", "Layers", "Hidden", "Heads", "Efficiency", "Speedup", "", "x"]
 )  # fmt: skip
+
+
+def test_a_layout_beyond_all_devices_does_not_reproduce() -> None:
+    (table,) = audit(
+        "| GPUs | DP | TP | Sec/it |\n|--|--|--|--|\n| 8 | 100000000 | 2 | 1.0 |\n| 16 | 200000000 | 2 | 1.0 |\n"
+    )
+    assert all(row.verdict != "reproduces" for row in table.rows)
+
+
+def test_words_about_a_figure_are_no_figure() -> None:
+    """The column that names the convention is headed by a word for FLOPs, and its cells begin with a digit."""
+    (table,) = audit((Path(__file__).parent / "documents" / "jeanzay_8n.csv").read_text(encoding="utf-8"), ",")
+    assert not table.causes
+    assert {row.verdict for row in table.rows} == {"reproduces"}
+    assert {row.convention for row in table.rows} == {"8 (N - embedding), attention not counted"}
+    assert "02-20; Choosing the fastest 3D Topology; single 2nd iteration" in table.rows[0].remarks
 
 
 @settings(max_examples=60, deadline=None)
