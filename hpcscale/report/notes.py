@@ -86,7 +86,8 @@ def definitions(rows: Sequence[Row]) -> list[str]:
 def conventions(rows: Sequence[Row]) -> list[str]:
     """How the rows' FLOPs are counted, a line for each way."""
     lines = []
-    for name in dict.fromkeys(row["flops_convention"] for row in rows if row["tflops_per_device"] is not None):
+    counted = [row["flops_convention"] for row in rows if row["tflops_per_device"] is not None]
+    for name in dict.fromkeys(filter(None, counted)):
         found = convention(name)
         what = "counts recomputed work, so TFLOPs belong to HFU; MFU without it" if found.hardware else "model FLOPs"
         lines.append(f"FLOPs a token as {name} ({what}): {found.formula}. {found.source}.")
