@@ -24,8 +24,10 @@ _SUFFIXES = {"md": "md", "csv": "csv", "json": "json", "tex": "latex"}
 @click.option("--style", "style_name", metavar="NAME", help="Columns, units and rounding of fugaku, nanotron, nemo, mpt or torchtitan.")  # fmt: skip
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the table there.")
 @click.option(
-    "--chart", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Draw to a .png or .svg."
+    "--chart", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Draw to a .png, .svg or .pdf."
 )
+@click.option("--chart-kind", default="scaling", show_default=True, metavar="KIND[,KIND...]", help="What to draw: scaling, throughput, per-device, efficiency, step-time, memory, loss, mfu, layouts, energy; all: what there are data for.")  # fmt: skip
+@click.option("--chart-width", type=click.Choice(("page", "column")), default="page", show_default=True, help="Drawn for a paper's page or for one of its two columns.")  # fmt: skip
 @click.option("--convention", metavar="NAME", help="Count every row's FLOPs as this tool or convention does.")
 @click.option("--predicted", is_flag=True, help="A predicted row for every point, run or not, and predictions beside measured ones.")  # fmt: skip
 @click.option(
@@ -39,6 +41,8 @@ def command(
     style_name: str | None,
     output: Path | None,
     chart: Path | None,
+    chart_kind: str,
+    chart_width: str,
     convention: str | None,
     predicted: bool,
     runs: Path,
@@ -51,13 +55,11 @@ def command(
     from hpcscale.report import show
     from hpcscale.report.build import build
 
-    if chart is not None:
-        from hpcscale.report.chart import check_suffix
-
-        check_suffix(chart)
+    kinds = _kinds(chart, chart_kind)
     chosen = "json" if as_json else form or _suffix(output)
     style = _style(style_name, chosen)
     report = build(arguments, runs, convention or (style.convention if style else None), predicted)
+    charts = _charts(report, chart, kinds, chart_kind, chart_width)
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
         files.replace(str(output), _text(report, chosen, style), 0o644)  # a full disk leaves the old table
@@ -67,12 +69,33 @@ def command(
         print_table(report, show.console(), style)
     else:
         click.echo(_text(report, chosen, style), nl=False)
-    if chart is not None:
-        from hpcscale.report import chart as drawing
+    for path, content in charts.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.replace(str(path), content, 0o644)
+        click.echo(f"chart written to {path}", err=True)
 
-        chart.parent.mkdir(parents=True, exist_ok=True)
-        drawing.save(report.frame, chart)
-        click.echo(f"chart written to {chart}", err=True)
+
+def _kinds(chart: Path | None, words: str) -> tuple[str, ...]:
+    """Checked before anything is read, which may take a while."""
+    if chart is None:
+        return ()
+    from hpcscale.report.chart import check_suffix, kinds
+
+    check_suffix(chart)
+    return kinds(words)
+
+
+def _charts(report: Report, chart: Path | None, kinds: tuple[str, ...], words: str, width: str) -> dict[Path, bytes]:
+    """Drawn before anything is printed: a kind without data stops the command."""
+    if chart is None:
+        return {}
+    from hpcscale.report.chart import ALL, drawings
+    from hpcscale.report.charts.paper import PAPERS
+
+    found, left_out = drawings(report.frame, chart, kinds, PAPERS[width], ALL in words.split(","))
+    for said in left_out:
+        click.echo(said, err=True)
+    return found
 
 
 def _suffix(output: Path | None) -> str:

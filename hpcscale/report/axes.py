@@ -28,8 +28,8 @@ def devices(axes: Axes, sizes: list[int]) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
-def throughput(axes: Axes) -> None:
-    """Tokens/s, with round ticks."""
+def doublings(axes: Axes) -> None:
+    """Tokens/s or seconds, with round ticks."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     axes.set_yscale("log", base=2)

@@ -21,30 +21,33 @@ class Label(NamedTuple):
     curve: bool
 
 
-def margin_inches(labels: list[Label]) -> float:
+def margin_inches(labels: list[Label], size: float = SIZE) -> float:
     """Room that the names of curves need at the right of the axes."""
-    return 0.25 + CHARACTER_INCHES * max((len(label.text) for label in labels if label.curve), default=0)
+    longest = max((len(label.text) for label in labels if label.curve), default=0)
+    return 0.25 + CHARACTER_INCHES * size / SIZE * longest
 
 
-def place(axes: Axes, labels: list[Label]) -> None:
+def place(axes: Axes, labels: list[Label], size: float = SIZE) -> None:
     """Write the names: a curve's in the right margin at the height of its end, moved apart where names would touch; a
     lone point's beside the point. The axes must have their final size and limits."""
     ends = [label for label in labels if label.curve]
     to_axes = axes.transData + axes.transAxes.inverted()
     wanted = [float(to_axes.transform((label.x, label.y))[1]) for label in ends]
-    gap = 1.3 * SIZE * axes.figure.dpi / 72 / axes.get_window_extent().height
+    gap = 1.3 * size * axes.figure.dpi / 72 / axes.get_window_extent().height
     for label, height in zip(ends, spread(wanted, gap), strict=True):
-        axes.annotate(
+        written = axes.annotate(
             label.text, xy=(label.x, label.y), xytext=(1.03, height), textcoords="axes fraction", va="center",
-            color=label.colour, fontsize=SIZE, fontweight="bold", annotation_clip=False,
+            color=label.colour, fontsize=size, fontweight="bold", annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": label.colour, "linewidth": 0.6, "alpha": 0.6, "shrinkA": 1, "shrinkB": 4},
         )  # fmt: skip
+        written.set_parse_math(False)  # a dollar in a name starts no formula
     for label in labels:
         if not label.curve:
-            axes.annotate(
+            written = axes.annotate(
                 label.text, xy=(label.x, label.y), xytext=(6, -1), textcoords="offset points", va="center",
-                color=label.colour, fontsize=SIZE, fontweight="bold",
+                color=label.colour, fontsize=size, fontweight="bold",
             )  # fmt: skip
+            written.set_parse_math(False)
 
 
 def spread(heights: list[float], gap: float) -> list[float]:
