@@ -36,7 +36,9 @@ ALL = "all"
 def check_suffix(path: Path) -> None:
     """Raises InputError for a file name that says neither PNG, SVG nor PDF."""
     if path.suffix.lower() not in SUFFIXES:
-        raise InputError(f"{path}: a chart is written as {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}, not '{path.suffix}'")
+        raise InputError(
+            f"{path}: a chart is written as {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}, not '{path.suffix}'"
+        )
 
 
 def kinds(words: str) -> tuple[str, ...]:
@@ -72,7 +74,9 @@ def drawings(
     if not found:
         raise InputError(f"there is nothing to draw: {scaling.NOTHING}")
     one = len(wanted) == 1
-    return {path if one else path.with_name(f"{path.stem}-{kind}{path.suffix}"): each for kind, each in found.items()}, left_out
+    return {
+        path if one else path.with_name(f"{path.stem}-{kind}{path.suffix}"): each for kind, each in found.items()
+    }, left_out
 
 
 def _drawn(kind: str, rows: list[Row], suffix: str, paper: Paper) -> bytes:

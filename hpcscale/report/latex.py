@@ -46,7 +46,7 @@ class _Size:
 _SIZES = (_Size(r"\small", 4.6), _Size(r"\footnotesize", 4.25), _Size(r"\scriptsize", 3.7), _Size(r"\tiny", 2.9))
 _READABLE = _SIZES[1]  # smaller only where no column may be left out
 _PAGE, _LANDSCAPE = 500.0, 680.0  # points: both columns of a page, and its height
-_GAP = 6.0  # points between two columns: twice \tabcolsep
+_GAP, _NARROW_GAP = 6.0, 4.0  # points between two columns (twice \tabcolsep): usually, and where a page must be turned
 _MOST_ROWS = 45  # of a page; a longer table breaks
 
 
@@ -80,14 +80,16 @@ class _Table:
             self.left_out = [part.layout.columns[i].name for i in left_out]
             self.layout = _with(part.layout, shown)
         self.titles = [_title_lines(column, _widest(self.layout, i)) for i, column in enumerate(self.layout.columns)]
+        self.gap = _GAP
         self.is_wide = not any(self._width(size) <= _PAGE for size in _SIZES)
+        self.gap = _NARROW_GAP if self.is_wide else _GAP
         room = _LANDSCAPE if self.is_wide else _PAGE
         self.size = next((size for size in _SIZES if self._width(size) <= room), _SIZES[-1])
         self.is_long = len(self.layout.cells) > _MOST_ROWS
 
     def _width(self, size: _Size) -> float:
         widest = [max(_widest(self.layout, i), *map(len, lines)) for i, lines in enumerate(self.titles)]
-        return sum(widest) * size.width + _GAP * (len(widest) - 1)
+        return sum(widest) * size.width + self.gap * (len(widest) - 1)
 
     def text(self, notes: list[str]) -> str:
         lines = [f"% left out, as the page is not wide enough: {escaped(', '.join(self.left_out))}"] * bool(
@@ -101,8 +103,8 @@ class _Table:
     def _floating(self, notes: list[str]) -> list[str]:
         return [
             r"\begin{table*}[tbp]",
-            rf"\centering{self.size.command}\setlength{{\tabcolsep}}{{{_GAP / 2:g}pt}}",
-            rf"\caption{{{escaped(self.caption)}}}",
+            rf"\centering{self.size.command}\setlength{{\tabcolsep}}{{{self.gap / 2:g}pt}}",
+            rf"\caption{{{escaped(self.caption)}}}\smallskip",
             rf"\begin{{tabular}}{{{self._columns()}}}",
             r"\toprule",
             *self._header(),
@@ -117,7 +119,7 @@ class _Table:
     def _breaking(self, notes: list[str]) -> list[str]:
         header = [r"\toprule", *self._header(), r"\midrule"]
         return [
-            rf"\begingroup{self.size.command}\setlength{{\tabcolsep}}{{{_GAP / 2:g}pt}}",
+            rf"\begingroup{self.size.command}\setlength{{\tabcolsep}}{{{self.gap / 2:g}pt}}",
             rf"\begin{{longtable}}{{{self._columns()}}}",
             rf"\caption{{{escaped(self.caption)}}}\\",
             *header,

@@ -38,7 +38,7 @@ def test_whatever_a_run_is_called_is_text_to_tex(name: str):
     # and it is the same text that a reader sees: but for what nothing can show, and straight double quotes
     shown = "".join(" " if each in "\n\r\t\f\v" else each for each in name).replace('"', "''")
     shown = "".join(each for each in shown if unicodedata.category(each)[0] != "C")
-    assert "".join(_WRITTEN.get(token, token).replace('"', "''") for token in tokens) == shown
+    assert "".join(_WRITTEN.get(token, str(token)).replace('"', "''") for token in tokens) == shown
     assert "--" not in written
 
 

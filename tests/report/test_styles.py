@@ -180,7 +180,9 @@ def test_torchtitans_batch_size_is_a_replicas():
 
 def test_nobody_takes_a_prediction_for_a_measurement():
     both = report_of({"model": "m", "devices": 1}, {"model": "m", "devices": 1, "origin": "predicted"})
-    assert "## own\n" in table.markdown(both, STYLES["mpt"]) and "## own (predicted)" in table.markdown(both, STYLES["mpt"])
+    assert "## own\n" in table.markdown(both, STYLES["mpt"]) and "## own (predicted)" in table.markdown(
+        both, STYLES["mpt"]
+    )
     rows = list(csv.reader(io.StringIO(table.csv(both, STYLES["mpt"]))))
     assert [row[0] for row in rows] == ["Table", "own", "own (predicted)"]
 

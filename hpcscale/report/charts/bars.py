@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hpcscale.report.axes import GREY
-from hpcscale.report.charts.paper import COLOURS, Paper, heading, inches, plain
+from hpcscale.report.charts.paper import COLOURS, Paper, heading, plain
 from hpcscale.report.columns import Row
+from hpcscale.report.labels import inches
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

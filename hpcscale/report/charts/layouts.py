@@ -48,7 +48,7 @@ def _figure(maps: list[Cells], paper: Paper, said: str) -> Figure:
     columns = 1 if len(maps) == 1 or paper.width < 5 else 2
     lines = -(-len(maps) // columns)
     tall = [max(len({pp for _, pp in cells}) for cells in maps[i * columns : (i + 1) * columns]) for i in range(lines)]
-    heights = [0.5 * paper.size / 9 * count + 0.85 for count in tall]
+    heights = [max(0.75, 0.5 * count) * paper.size / 9 + 0.85 for count in tall]
     figure = Figure(figsize=(paper.width, 0.75 + sum(heights)))
     axes = figure.subplots(lines, columns, squeeze=False, height_ratios=tall)
     differing = [(name, form) for name, form in _SAID if len({row[name] for row in everything}) > 1]
@@ -59,9 +59,8 @@ def _figure(maps: list[Cells], paper: Paper, said: str) -> Figure:
         _map(each, cells, paper)
     for each in list(axes.flat)[len(maps) :]:
         each.set_visible(False)
-    same = [form.format(everything[0][name]) for name, form in _SAID if everything[0][name] is not None and (name, form) not in differing]
-    explained = "tokens/s per device, of the fastest row of each layout, and its dp and micro batch; dark is slow, light is fast"
-    top = heading(figure, everything, "; ".join(filter(None, (", ".join(same), said, explained))), paper)
+    explained = "tokens/s per device of each layout's fastest row, with its dp and micro batch"
+    top = heading(figure, everything, "; ".join(filter(None, (said, explained))), paper)
     width, height = figure.get_size_inches()
     figure.subplots_adjust(
         left=0.6 / width, right=1 - 0.15 / width, top=1 - (top + 0.3) / height, bottom=0.5 / height, hspace=0.85 / (sum(tall) / lines * 0.5),

@@ -14,7 +14,13 @@ from hpcscale.report import axes as look
 from hpcscale.report import labels
 from hpcscale.report.charts.paper import NothingToDraw, Paper, heading, plain
 from hpcscale.report.charts.scaling import (
-    NOTHING, draw_points, efficiency_title, how_to_read, looks_of, size_title, throughput_bars,
+    NOTHING,
+    draw_points,
+    efficiency_title,
+    how_to_read,
+    looks_of,
+    size_title,
+    throughput_bars,
 )  # fmt: skip
 from hpcscale.report.columns import Row
 from hpcscale.report.curves import Curve, Panel, Point, able, panels
@@ -37,18 +43,24 @@ class Measure:
     low: Value
     high: Value
     ideal: Callable[[Point, Point], float | None]
-    scale: Callable[[Axes, float], None]
+    scale: Callable[[Axes, float, float], None]
     in_parts: bool = False
 
 
-def _from_zero(axes: Axes, highest: float) -> None:
+_WIDE = 10  # on an axis from zero, what is so many times less can no longer be read
+
+
+def _from_zero(axes: Axes, lowest: float, highest: float) -> None:
     from matplotlib.ticker import FuncFormatter
 
+    if lowest * _WIDE < highest:
+        look.doublings(axes)
+        return
     axes.set_ylim(0, 1.08 * highest)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: look.short(value)))
 
 
-def _doublings(axes: Axes, _: float) -> None:
+def _doublings(axes: Axes, _: float, __: float) -> None:
     look.doublings(axes)
 
 
@@ -85,7 +97,7 @@ MEASURES = {
     ),
     "efficiency": Measure(
         "", _efficiency(lambda _: 1.0), _efficiency(lambda p: p.low / p.tokens_per_second), _efficiency(lambda p: p.high / p.tokens_per_second),
-        lambda *_: None, look.efficiency, in_parts=True,
+        lambda *_: None, lambda axes, _, highest: look.efficiency(axes, highest), in_parts=True,
     ),
     "step-time": Measure(
         "seconds per step", _seconds(lambda _: 1.0), _seconds(lambda p: p.tokens_per_second / p.high),
@@ -99,13 +111,16 @@ def draw(rows: list[Row], paper: Paper, kind: str) -> Figure:
     if not shown:
         raise NothingToDraw(f"there is nothing to draw for '{kind}': {NOTHING}")
     found = panels(shown)
+    looks = looks_of(found)  # before some are left out: a series looks the same in every chart
     if measure.in_parts:
         found = _comparable(found)
     if not any(measure.value(point) is not None for panel in found for curve in panel.curves for point in curve.points):
         if kind in ("efficiency", "step-time"):
-            raise NothingToDraw(f"there is nothing to draw for '{kind}': no two rows differ in their number of devices alone")
-        return throughput_bars(shown, paper)
-    return _figure(shown, found, measure, paper)
+            raise NothingToDraw(
+                f"there is nothing to draw for '{kind}': no two rows differ in their number of devices alone"
+            )
+        return throughput_bars(shown, paper, kind == "per-device")
+    return _figure(shown, found, measure, looks, paper)
 
 
 def _comparable(found: list[Panel]) -> list[Panel]:
@@ -113,28 +128,33 @@ def _comparable(found: list[Panel]) -> list[Panel]:
     return [panel for panel in kept if panel.curves]
 
 
-def _figure(rows: list[Row], found: list[Panel], measure: Measure, paper: Paper) -> Figure:
+def _figure(
+    rows: list[Row], found: list[Panel], measure: Measure, looks: dict[str, tuple[str, str]], paper: Paper
+) -> Figure:
     from matplotlib.figure import Figure
 
     each = (4.0 if len(found) == 1 else 2.7) * (0.72 if paper.width < 5 else 1)
     figure = Figure(figsize=(paper.width, 0.6 + each * len(found)))
-    axes = list(figure.subplots(len(found), 1, squeeze=False)[:, 0])
-    looks = looks_of(found)
+    axes = list(figure.subplots(len(found), 1, squeeze=False, sharex=True, sharey=True)[:, 0])
     points = [p for panel in found for curve in panel.curves for p in curve.points]
+    lowest = min(value for p in points if (value := measure.value(p)) is not None)
     highest = max(value for p in points if (value := _highest(measure, p)) is not None)
     written = []
     for panel, on in zip(found, axes, strict=True):
         plain(on.set_title(panel.title, loc="left", fontsize=paper.size, fontweight="bold"))
-        written.append([_curve(on, curve, measure, *looks[curve.label]) for curve in panel.curves])
-        measure.scale(on, highest)
-        look.devices(on, [p.devices for curve in panel.curves for p in curve.points])
+        written.append([_curve(on, curve, measure, *looks[curve.label], paper) for curve in panel.curves])
         look.grid(on)
         on.set_ylabel(measure.title or efficiency_title(rows))
+    measure.scale(axes[0], lowest, highest)  # all share it
+    for on in axes[1:] if measure.in_parts else []:
+        look.ideal_efficiency(on)
+    look.devices(axes[0], [p.devices for p in points])
     axes[-1].set_xlabel(size_title(rows))
     margin = max(labels.margin_inches(each, paper.small) for each in written)
     _arrange(figure, margin, heading(figure, rows, how_to_read(rows, found), paper), bool(found[0].title))
     for on, names in zip(axes, written, strict=True):
         labels.place(on, names, paper.small)
+    look.thin(axes[0], paper.size)
     return figure
 
 
@@ -142,7 +162,7 @@ def _highest(measure: Measure, point: Point) -> float | None:
     return measure.high(point) if measure.high(point) is not None else measure.value(point)
 
 
-def _curve(axes: Axes, curve: Curve, measure: Measure, colour: str, marker: str) -> Label:
+def _curve(axes: Axes, curve: Curve, measure: Measure, colour: str, marker: str, paper: Paper) -> Label:
     parts = curve.parts if measure.in_parts else (curve.points,)
     for part in curve.parts:
         ideal = [measure.ideal(p, part[0]) for p in part]
@@ -151,7 +171,13 @@ def _curve(axes: Axes, curve: Curve, measure: Measure, colour: str, marker: str)
     for part in parts:
         _part(axes, tuple(p for p in part if measure.value(p) is not None), measure, colour, marker)
     end = max((p for part in parts for p in part if measure.value(p) is not None), key=lambda p: p.devices)
-    return Label(curve.label, end.devices, measure.value(end) or 0.0, colour, len(curve.points) > 1)
+    return Label(
+        labels.broken(curve.label, paper.width < 5),
+        end.devices,
+        measure.value(end) or 0.0,
+        colour,
+        len(curve.points) > 1,
+    )
 
 
 def _part(axes: Axes, points: tuple[Point, ...], measure: Measure, colour: str, marker: str) -> None:

@@ -70,10 +70,12 @@ def _figure(rows: list[Row], curves: list[Curve], paper: Paper, said: str) -> Fi
         at: list[float] = list(curve.tokens) if by_tokens else [float(step) for step in curve.steps]
         colour = COLOURS[i % len(COLOURS)]
         # Layouts of one point have the same curve: markers at other steps each, so that all are seen.
-        every = max(1, len(at) // 8)
-        axes.plot(at, curve.losses, color=colour, marker=MARKERS[i % len(MARKERS)], markevery=(i * every // max(1, len(curves)), every),
+        every = max(len(curves), len(at) // 8)
+        axes.plot(at, curve.losses, color=colour, marker=MARKERS[i % len(MARKERS)], markevery=(i * every // len(curves), every),
                   markeredgecolor="white", markeredgewidth=0.6, clip_on=False)  # fmt: skip
-        written.append(Label(name if len(rows) > 1 else "", at[-1], curve.losses[-1], colour, True))
+        written.append(
+            Label(labels.broken(name, paper.width < 5) if len(rows) > 1 else "", at[-1], curve.losses[-1], colour, True)
+        )
     axes.set_xlabel("tokens" if by_tokens else "step")
     axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: look.short(value)))
@@ -83,7 +85,9 @@ def _figure(rows: list[Row], curves: list[Curve], paper: Paper, said: str) -> Fi
     width, height = figure.get_size_inches()
     margin = labels.margin_inches(written, paper.small) if len(rows) > 1 else 0.15
     top = heading(figure, rows, said, paper)
-    figure.subplots_adjust(left=0.65 / width, right=1 - margin / width, top=1 - (top + 0.12) / height, bottom=0.5 / height)
+    figure.subplots_adjust(
+        left=0.65 / width, right=1 - margin / width, top=1 - (top + 0.12) / height, bottom=0.5 / height
+    )
     if len(rows) > 1:
         labels.place(axes, written, paper.small)
     return figure

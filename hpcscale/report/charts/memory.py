@@ -26,11 +26,20 @@ def draw(rows: list[Row], paper: Paper) -> Figure:
         raise NothingToDraw("there is nothing to draw for 'memory': no row says how much memory it used")
     limits = [_limit(row) for row in rows]
     marked = sorted({limit for limit in limits if limit is not None})
-    explained = "upright mark: " + (f"the device has {text.significant(marked[0], 3)} GiB" if len(marked) == 1 else "what the device has")
+    owner = "node" if {row["memory_kind"] for row in rows} == {"node"} else "device"
+    explained = (
+        f"upright mark: the {owner} has {marked[0]:.4g} GiB"
+        if len(marked) == 1
+        else f"upright mark: what the {owner} has"
+    )
     oom = "hatched: out of memory" if any(row["status"] == "oom" for row in rows) else ""
     found = tuple(_bar(row, limit) for row, limit in zip(rows, limits, strict=True))
     kinds = {row["memory_kind"] for row in rows}
-    title = " ".join(filter(None, ("peak memory", _KINDS.get(kinds.pop() or "") if len(kinds) == 1 else "", "(GiB)")))
+    title = " ".join(
+        filter(
+            None, ("peak memory", _KINDS.get(kinds.pop() or "") if len(kinds) == 1 and paper.width > 5 else "", "(GiB)")
+        )
+    )
     said = "; ".join(filter(None, (said, explained if marked else "", oom)))
     return bars.draw(rows, names.of_rows(rows), [bars.Axis(title, found)], paper, said)
 
@@ -45,4 +54,6 @@ def _bar(row: Row, limit: float | None) -> bars.Bar:
     used, oom = row["peak_memory_bytes"] / _GIB, row["status"] == "oom"
     share = f" ({100 * used / limit:.0f} %)" if limit else ""
     colour = COLOURS[1] if oom else PALE if row["origin"] == "predicted" else COLOURS[0]
-    return bars.Bar(used, text.significant(used, 3) + share + (" OOM" if oom else ""), colour, "////" if oom else "", limit)
+    return bars.Bar(
+        used, text.significant(used, 3) + share + (" OOM" if oom else ""), colour, "////" if oom else "", limit
+    )

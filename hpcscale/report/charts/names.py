@@ -20,9 +20,12 @@ def of_rows(rows: list[Row]) -> list[str]:
     """A name for each row: its series, its devices where sizes differ, and what else tells it from the others."""
     series = names(grouped(rows))
     one_size = len({row["devices"] for row in rows}) == 1
+    unit = "nodes" if all(row["nodes"] == row["devices"] for row in rows) else "devices"
     found = []
     for row in rows:
-        size = "" if one_size or not row["devices"] else f"{row['devices']:,} devices"
+        size = (
+            "" if one_size or not row["devices"] else f"{row['devices']:,} {unit if row['devices'] > 1 else unit[:-1]}"
+        )
         found.append(", ".join(filter(None, (series[identity(row)], size))))
     for column, words in _BETWEEN:
         alike: dict[str, list[int]] = {}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 import textwrap
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from hpcscale.report.axes import GREY
 from hpcscale.report.columns import Row, lay_out
+from hpcscale.report.labels import inches
 from hpcscale.spec.problems import InputError
 
 if TYPE_CHECKING:
@@ -75,19 +75,7 @@ def encoded(figure: Figure, suffix: str) -> bytes:
     return file.getvalue()
 
 
-@lru_cache(maxsize=4096)
-def inches(text: str, size: float, bold: bool = False) -> float:
-    """How wide a line of text is."""
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import TextPath
-
-    if not text.strip():
-        return 0.3 * size / 72 * len(text)
-    font = FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal")
-    return float(TextPath((0, 0), text.replace("$", "s"), size=size, prop=font).get_extents().width) / 72
-
-
-_COMMON = ("Source", "Machine", "Model", "Devices", "Seq. length", "Precision", "GBS", "MBS", "AC")
+_COMMON = ("Source", "Machine", "Model", "Nodes", "Devices", "Seq. length", "Precision", "GBS", "MBS", "AC")
 _SELF_EVIDENT = ("Source", "Machine", "Model", "Precision")
 
 
@@ -99,6 +87,8 @@ def heading(figure: Figure, rows: list[Row], said: str, paper: Paper = PAGE) -> 
         for title in _COMMON
         if common.get(title)
     ]
+    if all(row["origin"] == "predicted" for row in rows):
+        words.append("predicted")  # nobody may take it for a measurement
     at = _write(figure, _wrapped(" · ".join(word.replace(" ", "\N{NO-BREAK SPACE}") for word in words), paper, paper.size, True), 0.12, paper.size, "bold", "black")  # fmt: skip
     return _write(figure, _wrapped(said, paper, paper.small, False), at, paper.small, "normal", GREY)
 
@@ -112,12 +102,12 @@ def _wrapped(text: str, paper: Paper, size: float, bold: bool) -> list[str]:
     return textwrap.wrap(text, max(20, int(0.93 * len(text) * room / whole)), break_long_words=False)
 
 
-def _write(
-    figure: Figure, lines: list[str], at: float, size: float, weight: str, colour: str
-) -> float:
+def _write(figure: Figure, lines: list[str], at: float, size: float, weight: str, colour: str) -> float:
     width, height = figure.get_size_inches()
     for line in lines:
-        plain(figure.text(0.12 / width, 1 - at / height, line, va="top", fontsize=size, fontweight=weight, color=colour))
+        plain(
+            figure.text(0.12 / width, 1 - at / height, line, va="top", fontsize=size, fontweight=weight, color=colour)
+        )
         at += 1.5 * size / 72
     return at
 

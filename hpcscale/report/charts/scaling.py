@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hpcscale.report import axes as look
 from hpcscale.report import labels, text
 from hpcscale.report.charts import bars, names
-from hpcscale.report.charts.paper import COLOURS, MARKERS, NothingToDraw, Paper, heading
+from hpcscale.report.charts.paper import COLOURS, MARKERS, PALE, NothingToDraw, Paper, heading
 from hpcscale.report.columns import Row
 from hpcscale.report.curves import Curve, Panel, Point, able, panels
 from hpcscale.report.labels import Label
@@ -31,12 +31,18 @@ def draw(rows: list[Row], paper: Paper) -> Figure:
     return _curves(shown, found, paper) if found else throughput_bars(shown, paper)
 
 
-def throughput_bars(rows: list[Row], paper: Paper) -> Figure:
-    """No series has two sizes: throughput per device, row by row."""
+def throughput_bars(rows: list[Row], paper: Paper, per_device: bool = True) -> Figure:
+    """No series has two sizes: throughput row by row."""
     shown, said = bars.cut(rows)
-    values = [row["tokens_per_second_per_device"] or row["tokens_per_second"] / row["devices"] for row in shown]
-    axis = bars.Axis("tokens/s per device", tuple(bars.Bar(value, text.significant(value)) for value in values))
+    axis = bars.Axis("tokens/s per device" if per_device else "tokens/s", tuple(_bar(row, per_device) for row in shown))
     return bars.draw(shown, names.of_rows(shown), [axis], paper, said)
+
+
+def _bar(row: Row, per_device: bool) -> bars.Bar:
+    value = row["tokens_per_second"] / (row["devices"] if per_device else 1)
+    low, high = (row["step_seconds"] / end if end and row["step_seconds"] else None for end in (row["step_seconds_high"], row["step_seconds_low"]))  # fmt: skip
+    colour = PALE if row["origin"] == "predicted" else COLOURS[0]
+    return bars.Bar(value, text.significant(value), colour, low=low and value * low, high=high and value * high)
 
 
 def _curves(rows: list[Row], found: list[Panel], paper: Paper) -> Figure:
@@ -67,11 +73,13 @@ def _curves(rows: list[Row], found: list[Panel], paper: Paper) -> Figure:
         look.grid(each)
     top_row[0].set_ylabel("tokens/s")
     if efficiencies:
-        bottom_row[0].set_ylabel(efficiency_title(rows))
+        bottom_row[0].set_ylabel("efficiency (%)" if paper.width < 5 else efficiency_title(rows))
     margin = max(labels.margin_inches(each, paper.small) for each in written)
     _arrange(figure, len(found), margin, heading(figure, rows, how_to_read(rows, found), paper))
     for top, each in zip(top_row, written, strict=True):
         labels.place(top, each, paper.small)
+    for bottom in bottom_row:
+        look.thin(bottom, paper.size)
     return figure
 
 
@@ -101,7 +109,15 @@ def _throughput(axes: Axes, panel: Panel, looks: dict[str, tuple[str, str]], pap
         draw_points(axes, curve.points, [p.tokens_per_second for p in curve.points], colour, marker)
         intervals(axes, curve, colour)
         end = curve.points[-1]
-        written.append(Label(curve.label, end.devices, end.tokens_per_second, colour, len(curve.points) > 1))
+        written.append(
+            Label(
+                labels.broken(curve.label, paper.width < 5),
+                end.devices,
+                end.tokens_per_second,
+                colour,
+                len(curve.points) > 1,
+            )
+        )
     return written
 
 
@@ -143,7 +159,9 @@ def how_to_read(rows: list[Row], found: list[Panel]) -> str:
     if any(curve.parts for panel in found for curve in panel.curves):
         said.append("dashed: ideal, from the smallest row that can be compared")
     if len(rows) > drawn:
-        said.append(f"{len(rows) - drawn} rows are not drawn: no other size, or another batch was faster")
+        left_out = len(rows) - drawn
+        start = "1 row is" if left_out == 1 else f"{left_out} rows are"
+        said.append(f"{start} not drawn: no other size, or another batch was faster")
     return "; ".join(said)
 
 

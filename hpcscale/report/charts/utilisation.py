@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from hpcscale.cost.flops import CONVENTIONS, Convention, convention, tflops_per_device
 from hpcscale.report.axes import GREY
 from hpcscale.report.charts import bars, models, names
-from hpcscale.report.charts.paper import COLOURS, PALE, NothingToDraw, Paper, heading, inches, plain
+from hpcscale.report.charts.paper import COLOURS, PALE, NothingToDraw, Paper, heading, plain
 from hpcscale.report.columns import Row
+from hpcscale.report.labels import inches
 from hpcscale.report.series import grouped
 
 if TYPE_CHECKING:
@@ -21,13 +22,17 @@ MOST = 6  # rows; a page holds no more of their groups
 
 
 def draw(rows: list[Row], paper: Paper) -> Figure:
-    able = [row for row in rows if row["tokens_per_second_per_device"] and row["peak_tflops"] and row["sequence_length"]]
+    able = [
+        row for row in rows if row["tokens_per_second_per_device"] and row["peak_tflops"] and row["sequence_length"]
+    ]
     counted = [(row, found) for row in _fastest(able) if (found := shares(row))]
     if not counted:
-        raise NothingToDraw("there is nothing to draw for 'mfu': no row has a throughput, a known model and a device's known peak")
+        raise NothingToDraw(
+            "there is nothing to draw for 'mfu': no row has a throughput, a known model and a device's known peak"
+        )
     shown, said = counted[:MOST], ""
     if len(shown) < len(able):
-        said = f"{len(shown)} of {len(able)} rows: the fastest of each series, first ones first"
+        said = f"{len(shown)} of {len(able)} rows, the fastest of each series"
     return _figure([row for row, _ in shown], [found for _, found in shown], paper, said)
 
 
@@ -47,7 +52,9 @@ def shares(row: Row) -> list[tuple[Convention, float]]:
     wanted = list(dict.fromkeys((*SHOWN, *filter(None, [row["flops_convention"]]))))
     found = []
     for each in (convention(name) for name in wanted):
-        counted = each.flops_per_token(model, row["sequence_length"], row["tp"] or 1, row["activation_checkpointing"] or "none")
+        counted = each.flops_per_token(
+            model, row["sequence_length"], row["tp"] or 1, row["activation_checkpointing"] or "none"
+        )
         share = tflops_per_device(counted, row["tokens_per_second_per_device"]) / row["peak_tflops"]
         found.append((each, share))
     return sorted(found, key=lambda pair: CONVENTIONS.index(pair[0]))
@@ -63,7 +70,17 @@ def _figure(rows: list[Row], found: list[list[tuple[Convention, float]]], paper:
     axes = figure.subplots()
     at, marks = 0.0, []
     for row, title, group in zip(rows, titles, found, strict=True):
-        plain(axes.text(0, at + 0.05, title, fontsize=paper.size, fontweight="bold", va="center"))
+        plain(
+            axes.annotate(
+                title,
+                (0, at + 0.05),
+                (3, 0),
+                textcoords="offset points",
+                fontsize=paper.size,
+                fontweight="bold",
+                va="center",
+            )
+        )
         at += 1
         for each, share in group:
             _bar(axes, at, each, share, each.name == row["flops_convention"], paper)
