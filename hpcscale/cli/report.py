@@ -55,6 +55,8 @@ def command(
     from hpcscale.report import show
     from hpcscale.report.build import build
 
+    if chart is None and (chart_kind != "scaling" or chart_width != "page"):
+        raise click.UsageError("--chart-kind and --chart-width say how to draw: name a file with --chart")
     kinds = _kinds(chart, chart_kind)
     chosen = "json" if as_json else form or _suffix(output)
     style = _style(style_name, chosen)

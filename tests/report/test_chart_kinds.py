@@ -21,9 +21,10 @@ from matplotlib.text import Text
 
 from hpcscale.ingest import schema
 from hpcscale.ingest.terms import GROUPS, by_group
+from hpcscale.record.reader import read as record_of
 from hpcscale.report import chart
 from hpcscale.report.build import build
-from hpcscale.report.charts import energy, names, utilisation
+from hpcscale.report.charts import energy, loss, names, utilisation
 from hpcscale.report.charts.paper import COLOURS, PAPERS, NothingToDraw, style
 from hpcscale.report.scaling import with_scaling
 from hpcscale.spec.model import named
@@ -319,3 +320,15 @@ def test_wrong_kinds_stop_before_anything_is_written(cli: Cli, tmp_path: Path):
         done = cli("report", "torchtitan", "--chart", "t.png", "--output", "t.md", "--chart-kind", kind)
         assert (done.returncode, done.stdout) == (2, "") and said in done.stderr
         assert not list(tmp_path.glob("t*"))
+
+
+def test_a_kind_needs_a_file(cli: Cli):
+    done = cli("report", "torchtitan", "--chart-kind", "memory")
+    assert (done.returncode, done.stdout) == (2, "") and "name a file with --chart" in done.stderr
+
+
+def test_of_many_runs_only_those_that_are_drawn_are_read(with_records: Rows, monkeypatch: pytest.MonkeyPatch):
+    read: list[Path] = []
+    monkeypatch.setattr(loss, "read", lambda path: read.append(path) or record_of(path))
+    figure = drawn("loss", with_records * 1000)
+    assert len(read) == loss.MOST and "the first 10 of 3000 runs" in [text.get_text() for text in figure.texts]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,11 +30,12 @@ class Curve:
 
 
 def draw(rows: list[Row], paper: Paper) -> Figure:
-    having = [(row, curve) for row in rows if (curve := curve_of(row)) is not None]
-    if not having:
+    recorded = [row for row in rows if row["record"]]
+    having = ((row, curve) for row in recorded if (curve := curve_of(row)) is not None)
+    shown = list(islice(having, MOST))  # of thousands of runs only those are read
+    if not shown:
         raise NothingToDraw("there is nothing to draw for 'loss': no row has a record with losses")
-    shown = having[:MOST]
-    said = f"the first {MOST} of {len(having)} runs" if len(having) > MOST else ""
+    said = f"the first {len(shown)} of {len(recorded)} runs" if len(shown) < len(recorded) else ""
     return _figure([row for row, _ in shown], [curve for _, curve in shown], paper, said)
 
 

@@ -26,8 +26,9 @@ def draw(rows: list[Row], paper: Paper) -> Figure:
     timed = [row for row in rows if row["step_seconds"] and row["status"] == "completed"]
     if not timed:
         raise NothingToDraw("there is nothing to draw for 'step-time': no completed row has a time per step")
-    terms = by_group(timed, [models.of_row(row) for row in timed])
-    predicted = [(row, found) for row, found in zip(timed, terms, strict=True) if found]
+    foreseen = [row for row in timed if row["origin"] == "predicted" or row["predicted_step_seconds"]][:MOST]
+    terms = by_group(foreseen, [models.of_row(row) for row in foreseen])
+    predicted = [(row, found) for row, found in zip(foreseen, terms, strict=True) if found]
     if predicted:
         return _by_term(predicted, len(timed), paper)
     if panels(able(timed)):
@@ -42,10 +43,9 @@ def _plain_bar(row: Row) -> bars.Bar:
     return bars.Bar(value, text.significant(value), low=row["step_seconds_low"], high=row["step_seconds_high"])
 
 
-def _by_term(predicted: list[tuple[Row, dict[str, float]]], of: int, paper: Paper) -> Figure:
+def _by_term(shown: list[tuple[Row, dict[str, float]]], of: int, paper: Paper) -> Figure:
     from matplotlib.figure import Figure
 
-    shown = predicted[:MOST]
     rows = [row for row, _ in shown]
     titles = names.of_rows(rows)
     measured = any(row["origin"] != "predicted" for row in rows)

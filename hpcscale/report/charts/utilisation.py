@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from hpcscale.cost.flops import CONVENTIONS, Convention, convention, tflops_per_device
@@ -25,14 +26,13 @@ def draw(rows: list[Row], paper: Paper) -> Figure:
     able = [
         row for row in rows if row["tokens_per_second_per_device"] and row["peak_tflops"] and row["sequence_length"]
     ]
-    counted = [(row, found) for row in _fastest(able) if (found := shares(row))]
-    if not counted:
+    counted = ((row, found) for row in _fastest(able) if (found := shares(row)))
+    shown = list(islice(counted, MOST))
+    if not shown:
         raise NothingToDraw(
             "there is nothing to draw for 'mfu': no row has a throughput, a known model and a device's known peak"
         )
-    shown, said = counted[:MOST], ""
-    if len(shown) < len(able):
-        said = f"{len(shown)} of {len(able)} rows, the fastest of each series"
+    said = f"{len(shown)} of {len(able)} rows, the fastest of each series" if len(shown) < len(able) else ""
     return _figure([row for row, _ in shown], [found for _, found in shown], paper, said)
 
 
