@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,7 +83,9 @@ def drawings(
 def _drawn(kind: str, rows: list[Row], suffix: str, paper: Paper) -> bytes:
     import matplotlib as mpl
 
-    with mpl.rc_context(style(paper)):
+    with mpl.rc_context(style(paper)), warnings.catch_warnings():
+        # A letter that the font lacks is drawn as a box, which says it already.
+        warnings.filterwarnings("ignore", message="Glyph")
         return encoded(KINDS[kind](rows, paper), suffix)
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SIZE = 8.0  # points
+_NARROW = 5.0  # inches of paper
 
 
 class Label(NamedTuple):
@@ -42,13 +43,27 @@ def margin_inches(labels: list[Label], size: float = SIZE) -> float:
     )
 
 
-def broken(name: str, narrow: bool) -> str:
-    """In two lines on narrow paper, as even as its words allow."""
-    words = name.split(" ")
-    if not narrow or len(name) < 14 or len(words) < 2:
-        return name
+def fitted(text: str, room: float, size: float, bold: bool = False) -> str:
+    """On one line, and shortened in its middle where it is wider than ``room`` inches: names differ at their ends."""
+    line = " ".join(text.split())
+    kept = len(line)
+    while kept > 8 and inches(_shortened(line, kept), size, bold) > room:
+        kept = min(kept - 1, int(kept * 0.95))
+    return _shortened(line, kept)
+
+
+def _shortened(line: str, kept: int) -> str:
+    return line if kept >= len(line) else f"{line[: (kept + 1) // 2]}…{line[len(line) - kept // 2 :]}"
+
+
+def beside_curve(name: str, width: float, size: float) -> str:
+    """A curve's name as the margin of paper of that width holds it: in two lines on a narrow one, as even as its words
+    allow."""
+    words, room = name.split(), 0.4 * width
+    if width >= _NARROW or len(name) < 14 or len(words) < 2:
+        return fitted(name, room, size, True)
     cut = min(range(1, len(words)), key=lambda i: max(len(" ".join(words[:i])), len(" ".join(words[i:]))))
-    return " ".join(words[:cut]) + "\n" + " ".join(words[cut:])
+    return "\n".join(fitted(" ".join(part), room, size, True) for part in (words[:cut], words[cut:]))
 
 
 def place(axes: Axes, labels: list[Label], size: float = SIZE) -> None:

@@ -22,7 +22,7 @@ from matplotlib.text import Text
 from hpcscale.ingest import schema
 from hpcscale.ingest.terms import GROUPS, by_group
 from hpcscale.record.reader import read as record_of
-from hpcscale.report import chart
+from hpcscale.report import chart, labels
 from hpcscale.report.build import build
 from hpcscale.report.charts import energy, loss, names, utilisation
 from hpcscale.report.charts.paper import COLOURS, PAPERS, NothingToDraw, style
@@ -332,3 +332,26 @@ def test_of_many_runs_only_those_that_are_drawn_are_read(with_records: Rows, mon
     monkeypatch.setattr(loss, "read", lambda path: read.append(path) or record_of(path))
     figure = drawn("loss", with_records * 1000)
     assert len(read) == loss.MOST and "the first 10 of 3000 runs" in [text.get_text() for text in figure.texts]
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_the_longest_and_oddest_names_keep_to_the_paper(paper: str):
+    rows = table(
+        *(
+            measured(
+                model=name,
+                devices=d,
+                global_batch_size=8,
+                step_seconds=1.0,
+                tokens_per_second=(1.0 + i) * d,
+                peak_memory_bytes=2**30,
+            )
+            for d in (1, 2)
+            for i, name in enumerate(("x" * 150, "a model of many words " * 8, "two\nlines"))
+        )
+    )
+    for kind in ("scaling", "throughput", "memory", "step-time"):
+        for some in (rows, rows[2::3]):
+            figure = drawn(kind, some, paper)
+            assert (kind, touching(figure), outside(figure)) == (kind, [], [])
+    assert labels.fitted("x" * 20 + "y" * 20, 1.0, 9).count("…") == 1

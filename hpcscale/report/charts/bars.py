@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hpcscale.report.axes import GREY
 from hpcscale.report.charts.paper import COLOURS, Paper, heading, plain
 from hpcscale.report.columns import Row
-from hpcscale.report.labels import inches
+from hpcscale.report.labels import fitted, inches
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,6 +50,10 @@ class Room:
     top: float = 0.08
 
 
+def fitting(names: Sequence[str], paper: Paper) -> list[str]:
+    return [fitted(name, paper.width - 0.5, paper.size) for name in names]
+
+
 def room(names: Sequence[str], paper: Paper, top: float = 0.08, widest: float = 0.42) -> Room:
     left = 0.2 + max(inches(name, paper.size) for name in names)
     above = left > widest * paper.width
@@ -60,6 +64,7 @@ def draw(rows: list[Row], names: Sequence[str], found: Sequence[Axis], paper: Pa
     """A figure with the axes side by side, whose rows are the same."""
     from matplotlib.figure import Figure
 
+    names = fitting(names, paper)
     shape = room(names, paper)
     figure = Figure(figsize=(paper.width, 1.2 + shape.row * len(names)))
     axes = figure.subplots(1, len(found), squeeze=False)[0]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from hpcscale.report import text
 from hpcscale.report.charts.paper import NothingToDraw, Paper, heading, plain
 from hpcscale.report.columns import Row
+from hpcscale.report.labels import fitted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,7 +56,14 @@ def _figure(maps: list[Cells], paper: Paper, said: str) -> Figure:
     for each, cells in zip(axes.flat, maps, strict=False):
         first = next(iter(cells.values()))
         title = ", ".join(form.format(first[name]) for name, form in differing if first[name] is not None)
-        plain(each.set_title(title, loc="left", fontsize=paper.size, fontweight="bold"))
+        plain(
+            each.set_title(
+                fitted(title, (paper.width - 1) / columns, paper.size, True),
+                loc="left",
+                fontsize=paper.size,
+                fontweight="bold",
+            )
+        )
         _map(each, cells, paper)
     for each in list(axes.flat)[len(maps) :]:
         each.set_visible(False)

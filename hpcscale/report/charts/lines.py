@@ -141,7 +141,14 @@ def _figure(
     highest = max(value for p in points if (value := _highest(measure, p)) is not None)
     written = []
     for panel, on in zip(found, axes, strict=True):
-        plain(on.set_title(panel.title, loc="left", fontsize=paper.size, fontweight="bold"))
+        plain(
+            on.set_title(
+                labels.fitted(panel.title, paper.width - 1, paper.size, True),
+                loc="left",
+                fontsize=paper.size,
+                fontweight="bold",
+            )
+        )
         written.append([_curve(on, curve, measure, *looks[curve.label], paper) for curve in panel.curves])
         look.grid(on)
         on.set_ylabel(measure.title or efficiency_title(rows))
@@ -172,7 +179,7 @@ def _curve(axes: Axes, curve: Curve, measure: Measure, colour: str, marker: str,
         _part(axes, tuple(p for p in part if measure.value(p) is not None), measure, colour, marker)
     end = max((p for part in parts for p in part if measure.value(p) is not None), key=lambda p: p.devices)
     return Label(
-        labels.broken(curve.label, paper.width < 5),
+        labels.beside_curve(curve.label, paper.width, paper.small),
         end.devices,
         measure.value(end) or 0.0,
         colour,

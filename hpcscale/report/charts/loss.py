@@ -76,7 +76,13 @@ def _figure(rows: list[Row], curves: list[Curve], paper: Paper, said: str) -> Fi
         axes.plot(at, curve.losses, color=colour, marker=MARKERS[i % len(MARKERS)], markevery=(i * every // len(curves), every),
                   markeredgecolor="white", markeredgewidth=0.6, clip_on=False)  # fmt: skip
         written.append(
-            Label(labels.broken(name, paper.width < 5) if len(rows) > 1 else "", at[-1], curve.losses[-1], colour, True)
+            Label(
+                labels.beside_curve(name, paper.width, paper.small) if len(rows) > 1 else "",
+                at[-1],
+                curve.losses[-1],
+                colour,
+                True,
+            )
         )
     axes.set_xlabel("tokens" if by_tokens else "step")
     axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))

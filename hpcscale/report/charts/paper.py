@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import re
 import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hpcscale.report.axes import GREY
 from hpcscale.report.columns import Row, lay_out
-from hpcscale.report.labels import inches
+from hpcscale.report.labels import fitted, inches
 from hpcscale.spec.problems import InputError
 
 if TYPE_CHECKING:
@@ -94,12 +95,14 @@ def heading(figure: Figure, rows: list[Row], said: str, paper: Paper = PAGE) -> 
 
 
 def _wrapped(text: str, paper: Paper, size: float, bold: bool) -> list[str]:
+    text = re.sub(r"[\n\r\t\f\v]+", " ", text)
     whole = inches(text, size, bold)
     room = paper.width - 0.24
     if whole <= room:
         return [text] if text else []
     # By characters, as wide on average as this text's, with a margin for those that are wider
-    return textwrap.wrap(text, max(20, int(0.93 * len(text) * room / whole)), break_long_words=False)
+    lines = textwrap.wrap(text, max(20, int(0.93 * len(text) * room / whole)), break_long_words=False)
+    return [fitted(line, room, size, bold) for line in lines]
 
 
 def _write(figure: Figure, lines: list[str], at: float, size: float, weight: str, colour: str) -> float:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hpcscale.report import axes as look
 from hpcscale.report import labels, text
 from hpcscale.report.charts import bars, names
-from hpcscale.report.charts.paper import COLOURS, MARKERS, PALE, NothingToDraw, Paper, heading
+from hpcscale.report.charts.paper import COLOURS, MARKERS, PALE, NothingToDraw, Paper, heading, plain
 from hpcscale.report.columns import Row
 from hpcscale.report.curves import Curve, Panel, Point, able, panels
 from hpcscale.report.labels import Label
@@ -101,7 +101,11 @@ def looks_of(found: list[Panel]) -> dict[str, tuple[str, str]]:
 
 
 def _throughput(axes: Axes, panel: Panel, looks: dict[str, tuple[str, str]], paper: Paper) -> list[Label]:
-    axes.set_title(panel.title, loc="left", fontsize=paper.size, fontweight="bold")
+    plain(
+        axes.set_title(
+            labels.fitted(panel.title, 3.0, paper.size, True), loc="left", fontsize=paper.size, fontweight="bold"
+        )
+    )
     written = []
     for curve in panel.curves:
         colour, marker = looks[curve.label]
@@ -111,7 +115,7 @@ def _throughput(axes: Axes, panel: Panel, looks: dict[str, tuple[str, str]], pap
         end = curve.points[-1]
         written.append(
             Label(
-                labels.broken(curve.label, paper.width < 5),
+                labels.beside_curve(curve.label, paper.width, paper.small),
                 end.devices,
                 end.tokens_per_second,
                 colour,

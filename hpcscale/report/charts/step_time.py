@@ -47,7 +47,7 @@ def _by_term(shown: list[tuple[Row, dict[str, float]]], of: int, paper: Paper) -
     from matplotlib.figure import Figure
 
     rows = [row for row, _ in shown]
-    titles = names.of_rows(rows)
+    titles = bars.fitting(names.of_rows(rows), paper)
     measured = any(row["origin"] != "predicted" for row in rows)
     key = _key_lines([found for _, found in shown], paper)
     shape = bars.room(titles, paper, top=0.1 + _line(paper) * len(key))

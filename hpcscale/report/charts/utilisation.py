@@ -10,7 +10,7 @@ from hpcscale.report.axes import GREY
 from hpcscale.report.charts import bars, models, names
 from hpcscale.report.charts.paper import COLOURS, PALE, NothingToDraw, Paper, heading, plain
 from hpcscale.report.columns import Row
-from hpcscale.report.labels import inches
+from hpcscale.report.labels import fitted, inches
 from hpcscale.report.series import grouped
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def shares(row: Row) -> list[tuple[Convention, float]]:
 def _figure(rows: list[Row], found: list[list[tuple[Convention, float]]], paper: Paper, said: str) -> Figure:
     from matplotlib.figure import Figure
 
-    titles = names.of_rows(rows)
+    titles = [fitted(name, paper.width - 1.6, paper.size, True) for name in names.of_rows(rows)]
     row_inches = 0.205 * paper.size / 9
     places = sum(len(group) + 1.55 for group in found)
     figure = Figure(figsize=(paper.width, 1.25 + row_inches * places))
