@@ -103,7 +103,7 @@ def _as_run(point: Point, micro_batch_size: int | None) -> Point:
 def _from_columns(rows: Sequence[Row], places: Sequence[int]) -> dict[int, Seconds]:
     models = {name: _model(name) for name in {rows[i]["model"] for i in places}}
     able = [i for i in places if models[rows[i]["model"]] is not None]
-    predictions = predict_rows([_columns(rows[i], models[rows[i]["model"]]) for i in able])
+    predictions = predict_rows([columns(rows[i], models[rows[i]["model"]]) for i in able])
     return {
         i: (each.seconds, each.low, each.high)
         for i, each in zip(able, predictions, strict=True)
@@ -118,7 +118,7 @@ def _model(name: str | None) -> Model | None:
         return None  # a table may be of a model that the catalogue lacks
 
 
-def _columns(row: Row, model: Model | None) -> Row:
+def columns(row: Row, model: Model | None) -> Row:
     """The row under the names of tables for ``hpcscale predict``."""
     if model is None:
         return {}

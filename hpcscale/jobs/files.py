@@ -18,12 +18,12 @@ def compare(path: Path, text: str) -> Change:
     return "same" if old == text.encode() else "changed"
 
 
-def replace(path: str, text: str, mode: int) -> None:
-    """Write ``text`` to ``path`` such that a reader sees the old file or the new one, never a part."""
+def replace(path: str, content: str | bytes, mode: int) -> None:
+    """Write ``content`` to ``path`` such that a reader sees the old file or the new one, never a part."""
     temporary = f"{path}.{os.getpid()}.tmp"
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
-        data = text.encode()
+        data = content.encode() if isinstance(content, str) else content
         while data:
             data = data[os.write(handle, data) :]
     except BaseException as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,8 +29,25 @@ def devices(axes: Axes, sizes: list[int]) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
-def throughput(axes: Axes) -> None:
-    """Tokens/s, with round ticks."""
+def thin(axes: Axes, size: float) -> None:
+    """Leave out ticks whose numbers would touch their neighbours'. The axes must have their final size."""
+    from matplotlib.ticker import FixedLocator
+
+    low, high = axes.get_xlim()
+    ticks = [float(tick) for tick in axes.get_xticks() if low <= tick <= high]
+    places = [float(axes.transData.transform((tick, 1))[0]) / axes.figure.dpi for tick in ticks]
+    longest = max((len(f"{tick:,.0f}") for tick in ticks), default=0) * 0.62 * size / 72 + 0.08
+    kept: list[int] = []
+    for i in reversed(range(len(ticks))):
+        if not kept or places[kept[-1]] - places[i] >= longest:
+            kept.append(i)
+    # as regular as powers of two are
+    even = kept if len(kept) < 2 else list(range(kept[0], -1, -max(a - b for a, b in pairwise(kept))))
+    axes.xaxis.set_major_locator(FixedLocator([ticks[i] for i in reversed(even)]))
+
+
+def doublings(axes: Axes) -> None:
+    """Tokens/s or seconds, with round ticks."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     axes.set_yscale("log", base=2)
@@ -45,9 +63,13 @@ def throughput(axes: Axes) -> None:
 
 def efficiency(axes: Axes, highest: float) -> None:
     """Percent of the ideal, from zero: an axis that starts higher makes every loss look large."""
-    axes.axhline(100, color=GREY, linewidth=0.9, linestyle=IDEAL, zorder=1)
+    ideal_efficiency(axes)
     axes.set_ylim(0, max(110, 1.05 * highest))
     axes.set_yticks(range(0, int(max(110, 1.05 * highest)) + 1, 20))
+
+
+def ideal_efficiency(axes: Axes) -> None:
+    axes.axhline(100, color=GREY, linewidth=0.9, linestyle=IDEAL, zorder=1)
 
 
 def short(value: float) -> str:

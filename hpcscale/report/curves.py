@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +18,15 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Point:
-    """One row. ``low`` and ``high`` bound tokens/s; ``efficiency`` is 0 to 1, or None where there is none."""
+    """One row. ``low`` and ``high`` bound tokens/s; ``efficiency`` is 0 to 1, or None where there is none; ``seconds`` of
+    a step."""
 
     devices: int
     tokens_per_second: float
     low: float
     high: float
     efficiency: float | None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,11 @@ class Panel:
 
 def drawable(table: pd.DataFrame) -> list[Row]:
     """The rows that a chart can show: they completed, and both size and throughput are known."""
-    return [
-        row
-        for row in schema.rows(table)
-        if row["status"] == "completed" and row["devices"] and row["tokens_per_second"]
-    ]
+    return able(schema.rows(table))
+
+
+def able(rows: Iterable[Row]) -> list[Row]:
+    return [row for row in rows if row["status"] == "completed" and row["devices"] and row["tokens_per_second"]]
 
 
 def panels(rows: list[Row]) -> list[Panel]:
@@ -102,4 +105,5 @@ def _point(row: Row) -> Point:
         low=throughput * seconds / high if seconds and high else throughput,
         high=throughput * seconds / low if seconds and low else throughput,
         efficiency=row["efficiency"],
+        seconds=seconds,
     )

@@ -74,7 +74,7 @@ def about_rows(rows: Sequence[Row]) -> list[str]:
 def definitions(rows: Sequence[Row]) -> list[str]:
     """Formulas, interval, efficiency, what is not known and why, records."""
     return [
-        *_conventions(rows),
+        *conventions(rows),
         *_no_peak(rows),
         *_interval(rows),
         *_predictions(rows),
@@ -83,9 +83,11 @@ def definitions(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _conventions(rows: Sequence[Row]) -> list[str]:
+def conventions(rows: Sequence[Row]) -> list[str]:
+    """How the rows' FLOPs are counted, a line for each way."""
     lines = []
-    for name in dict.fromkeys(row["flops_convention"] for row in rows if row["tflops_per_device"] is not None):
+    counted = [row["flops_convention"] for row in rows if row["tflops_per_device"] is not None]
+    for name in dict.fromkeys(filter(None, counted)):
         found = convention(name)
         what = "counts recomputed work, so TFLOPs belong to HFU; MFU without it" if found.hardware else "model FLOPs"
         lines.append(f"FLOPs a token as {name} ({what}): {found.formula}. {found.source}.")

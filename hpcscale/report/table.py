@@ -1,15 +1,19 @@
-"""The report as text: for a terminal, as Markdown, and raw as CSV and JSON."""
+"""The report as text: for a terminal, as Markdown, and raw as CSV and JSON. A style makes it another document's table."""
 
 from __future__ import annotations
 
+import csv as csv_module
 import dataclasses
+import io
 import json
 import math
 from typing import TYPE_CHECKING, Any
 
 from hpcscale.ingest import schema
 from hpcscale.report.build import Report
-from hpcscale.report.columns import Column, Layout, lay_out
+from hpcscale.report.columns import EMPTY, Column, Layout
+from hpcscale.report.sheet import sheet
+from hpcscale.report.styles import Style
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,35 +35,29 @@ def caption(layout: Layout, width: int | None = None) -> str:
     return "\n".join(lines)
 
 
-def print_table(report: Report, console: Console) -> None:
+def print_table(report: Report, console: Console, style: Style | None = None) -> None:
     """Print to a terminal. Where it is too narrow, the least important columns go and are named; no number breaks."""
-    layout = lay_out(report.rows, report.numbered)
-    if layout.common:
-        console.print(caption(layout, console.width), markup=False, highlight=False)
-    shown, left_out = _fitting(layout, console.width)
-    console.print(_rich(layout, shown), soft_wrap=True)
-    if left_out:
-        names = ", ".join(layout.columns[i].name for i in left_out)
-        console.print(f"Not shown at this width: {names}.", markup=False, highlight=False, style="dim")
-    for title, lines in _sections(report):
-        if lines:
-            console.print()
-            for line in [title, *lines] if title else lines:
-                console.print(line, markup=False, highlight=False, style="dim" if not title else None)
+    content = sheet(report, style)
+    for number, part in enumerate(content.parts):
+        if part.heading:
+            console.print(("\n" if number else "") + part.heading, markup=False, highlight=False, style="bold")
+        if part.layout.common:
+            console.print(caption(part.layout, console.width), markup=False, highlight=False)
+        shown, left_out = fitting(part.layout, console.width)
+        console.print(_rich(part.layout, shown), soft_wrap=True)
+        if left_out:
+            names = ", ".join(part.layout.columns[i].name for i in left_out)
+            console.print(f"Not shown at this width: {names}.", markup=False, highlight=False, style="dim")
+    for title, lines in content.remarks:
+        console.print()
+        for line in [title, *lines] if title else lines:
+            console.print(line, markup=False, highlight=False, style="dim" if not title else None)
 
 
-def _sections(report: Report) -> list[tuple[str, list[str]]]:
-    return [
-        ("Printed figures against what follows from their rows:", report.reproduction),
-        ("Notes:", report.about_rows),
-        ("", report.definitions),
-    ]
-
-
-def _fitting(layout: Layout, width: int) -> tuple[list[int], list[int]]:
+def fitting(layout: Layout, width: int) -> tuple[list[int], list[int]]:
     """The columns that fit (by index), and those left out: of the highest rank first, from the right."""
     shown = list(range(len(layout.columns)))
-    widths = [_width(layout, i) for i in shown]
+    widths = [width_of(layout, i) for i in shown]
     left_out: list[int] = []
     while sum(widths[i] + _GAP for i in shown) - _GAP > width and len(shown) > 1:
         worst = max(shown, key=lambda i: (layout.columns[i].rank, i))
@@ -68,7 +66,8 @@ def _fitting(layout: Layout, width: int) -> tuple[list[int], list[int]]:
     return shown, sorted(left_out)
 
 
-def _width(layout: Layout, index: int) -> int:
+def width_of(layout: Layout, index: int) -> int:
+    """Characters of a column, title and cells."""
     titles = layout.columns[index].title.split("\n")
     return max(len(each) for each in [*titles, *(row[index] for row in layout.cells)])
 
@@ -82,27 +81,34 @@ def _rich(layout: Layout, shown: list[int]) -> Table:
         column = layout.columns[i]
         # A width of its own, so that a narrow terminal cannot make rich shorten or wrap a number.
         table.add_column(
-            column.title, justify="left" if column.left else "right", no_wrap=True, vertical="bottom", min_width=_width(layout, i)
+            column.title, justify="left" if column.left else "right", no_wrap=True, vertical="bottom", min_width=width_of(layout, i)
         )  # fmt: skip
     for cells in layout.cells:
         table.add_row(*(Text(cells[i]) for i in shown))
     return table
 
 
-def markdown(report: Report) -> str:
-    """A pipe table with every column, padded so that the text is readable as it is."""
-    layout = lay_out(report.rows, report.numbered)
+def markdown(report: Report, style: Style | None = None) -> str:
+    """Pipe tables with every column, padded so that the text is readable as it is."""
+    content = sheet(report, style)
+    parts = []
+    for part in content.parts:
+        parts += [f"## {part.heading}"] if part.heading else []
+        parts += [caption(part.layout)] if part.layout.common else []
+        parts.append(_pipe_table(part.layout))
+    for title, lines in content.remarks:
+        listed = "\n".join(("  - " if line.startswith("  ") else "- ") + line.strip() for line in lines)
+        parts += [title, listed] if title else [listed]
+    return "\n\n".join(parts) + "\n"
+
+
+def _pipe_table(layout: Layout) -> str:
     titles = [column.name for column in layout.columns]
     widths = [max(len(titles[i]), 3, *(len(row[i]) for row in layout.cells)) for i in range(len(titles))]
     rules = [_rule(column, width) for column, width in zip(layout.columns, widths, strict=True)]
     body = [_line(cells, widths, layout.columns) for cells in (tuple(titles), *layout.cells)]
     body.insert(1, "| " + " | ".join(rules) + " |")
-    parts = [caption(layout)] if layout.common else []
-    parts.append("\n".join(body))
-    for title, lines in _sections(report):
-        listed = "\n".join(("  - " if line.startswith("  ") else "- ") + line.strip() for line in lines)
-        parts += [title, listed] if title and lines else [listed] if lines else []
-    return "\n\n".join(parts) + "\n"
+    return "\n".join(body)
 
 
 def _rule(column: Column, width: int) -> str:
@@ -118,10 +124,29 @@ def _line(cells: tuple[str, ...], widths: list[int], columns: tuple[Column, ...]
     return "| " + " | ".join(padded) + " |"
 
 
-def csv(report: Report) -> str:
-    """Raw values under the schema's names; `hpcscale report` reads it again."""
+def csv(report: Report, style: Style | None = None) -> str:
+    """Raw values under the schema's names, which `hpcscale report` reads again; or what a style's table shows."""
+    if style is not None:
+        return _styled_csv(report, style)
     used = [name for name in schema.NAMES if report.frame[name].notna().any()]
     return report.frame[used].to_csv(index=False)
+
+
+def _styled_csv(report: Report, style: Style) -> str:
+    """One table: where there are several, each row has its own one's heading first, and a column that one lacks is
+    empty."""
+    parts = sheet(report, style).parts
+    titles = list(dict.fromkeys(column.name for part in parts for column in part.layout.columns))
+    headed = any(part.heading for part in parts)
+    file = io.StringIO()
+    writer = csv_module.writer(file, lineterminator="\n")
+    writer.writerow((["Table"] if headed else []) + titles)
+    for part in parts:
+        names = [column.name for column in part.layout.columns]
+        for cells in part.layout.cells:
+            found = dict(zip(names, cells, strict=True))
+            writer.writerow(([part.heading] if headed else []) + [found.get(title, EMPTY) for title in titles])
+    return file.getvalue()
 
 
 def as_json(report: Report) -> str:

@@ -79,8 +79,8 @@ def test_a_table_without_throughput_is_refused(tmp_path: Path):
 
 
 def test_another_suffix_is_refused(tmp_path: Path):
-    with pytest.raises(InputError, match=r"written as \.png or \.svg"):
-        chart.check_suffix(tmp_path / "chart.pdf")
+    with pytest.raises(InputError, match=r"written as \.png, \.svg or \.pdf, not '\.jpg'"):
+        chart.check_suffix(tmp_path / "chart.jpg")
 
 
 @given(st.lists(st.floats(min_value=0, max_value=1), max_size=12))

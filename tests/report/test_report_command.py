@@ -31,7 +31,8 @@ def test_wrong_input_is_one_sentence_and_exit_code_2(cli: Cli, tmp_path: Path):
         (["mine.csv"], "mine.csv:1:7: there is no column 'devces'; did you mean 'devices'?"),
         (["nothing"], "there is no study, published table or folder of runs 'nothing'"),
         (["torchtitan", "--convention", "sixN"], "there is no FLOP convention 'sixN'"),
-        (["torchtitan", "--chart", "x.pdf"], "a chart is written as .png or .svg, not '.pdf'"),
+        (["torchtitan", "--chart", "x.jpg"], "a chart is written as .png, .svg or .pdf, not '.jpg'"),
+        (["torchtitan", "--style", "mtp"], "there is no style 'mtp'; did you mean 'mpt'?"),
         (["quickstart"], "quickstart has no runs in runs/quickstart"),
     ):
         done = cli("report", *arguments)
