@@ -23,6 +23,9 @@ FORMATS = ("table", "md", "csv", "json")
 @click.option(
     "--chart", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Draw to a .png or .svg."
 )
+@click.option(
+    "--html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a page that opens offline."
+)
 @click.option("--convention", metavar="NAME", help="Count every row's FLOPs as this tool or convention does.")
 @click.option("--predicted", is_flag=True, help="A predicted row for every point, run or not, and predictions beside measured ones.")  # fmt: skip
 @click.option(
@@ -35,6 +38,7 @@ def command(
     as_json: bool,
     output: Path | None,
     chart: Path | None,
+    html: Path | None,
     convention: str | None,
     predicted: bool,
     runs: Path,
@@ -51,6 +55,10 @@ def command(
         from hpcscale.report.chart import check_suffix
 
         check_suffix(chart)
+    if html is not None:
+        from hpcscale.report.page import save
+
+        save.check_suffix(html)
     report = build(arguments, runs, convention, predicted)
     chosen = "json" if as_json else form or _suffix(output)
     if output is not None:
@@ -68,6 +76,11 @@ def command(
         chart.parent.mkdir(parents=True, exist_ok=True)
         drawing.save(report.frame, chart)
         click.echo(f"chart written to {chart}", err=True)
+    if html is not None:
+        from hpcscale.report.page import save
+
+        save.save(report, arguments, runs, html)
+        click.echo(f"page written to {html}", err=True)
 
 
 def _suffix(output: Path | None) -> str:
