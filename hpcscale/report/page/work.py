@@ -91,7 +91,7 @@ def _said(convention: flops.Convention, row: Row, model: Model) -> str:
 
 def _with_numbers(formula: str, symbols: Mapping[str, int], expected: float | None) -> str | None:
     """The clause of the formula that gives ``expected``, with numbers for letters; None if none is that simple."""
-    for clause in re.split(r"[;:]|, (?=c =)", formula):
+    for clause in re.split("[;:,]", formula):
         words = re.sub(r"^\s*(gpt|llama|bert) ", "", clause)
         pieces = _PIECE.findall(words)
         if expected is None or "".join(pieces) != re.sub(r"\s", "", words):

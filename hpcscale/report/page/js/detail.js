@@ -23,7 +23,7 @@ function product(way, write) {
 
 /** A figure's lines: the formula, the formula with numbers, what the document prints. */
 function derivation(figure, row) {
-  if (figure === "flops_per_token") return (unpacked(data.flops)[row] ?? "").split("\n").filter(Boolean);
+  if (figure === "flops_per_token") return (unpacked(data.flops)[row] ?? "").replace(/\^2/g, "²").split("\n").filter(Boolean);
   const way = data.ways[unpacked(data.figures[figure])[row] ?? -1];
   if (!way) return [];
   if (way.said) return [way.said];
@@ -33,8 +33,9 @@ function derivation(figure, row) {
 function checkLine(check) {
   const scale = check.quantity === "mfu" || check.quantity === "hfu" ? 100 : 1;
   const good = check.verdict === "reproduces";
-  const off = check.error ? `, ${significant(100 * check.error, 2)} % off` : "";
-  return element("p", { class: good ? "check good" : "check bad" }, `${good ? "✓" : "✗"} printed ${factorText(Number((check.printed * scale).toPrecision(12)))}, ${good ? "reproduces" : "differs"}${off}`);
+  const printed = factorText(Number((check.printed * scale).toPrecision(12)));
+  const said = good ? "reproduces" : `differs by ${significant(100 * check.error, 2)} %`;
+  return element("p", { class: good ? "check good" : "check bad" }, `${good ? "✓" : "✗"} printed ${printed}, recomputed ${significant(check.recomputed * scale)}: ${said}`);
 }
 
 function figureCard(figure, row) {
@@ -130,7 +131,7 @@ function openDetail(row, figure = null) {
   const step = (text, label, at) => element("button", { type: "button", "aria-label": label, disabled: at < 0 || at >= view.order.length || place < 0, onclick: () => { openDetail(view.order[at]); byId("detail").querySelector(`[aria-label="${label}"]`).focus(); } }, text);
   const cards = Object.keys(data.words).filter((name) => name in data.figures || name === "flops_per_token" || name === "parameters").map((name) => figureCard(name, row)).filter(Boolean);
   panel.replaceChildren(
-    element("div", { class: "bar" }, element("h2", { id: "detail-title", tabindex: "-1" }, `Row ${row + 1}`), step("◀", "Previous row", place - 1), step("▶", "Next row", place + 1), element("button", { type: "button", "aria-label": "Close", onclick: () => panel.close() }, "✕")),
+    element("div", { class: "bar" }, element("h2", { id: "detail-title", tabindex: "-1" }, `Row ${row + 1}`), step("‹", "Previous row", place - 1), step("›", "Next row", place + 1), element("button", { type: "button", "aria-label": "Close", onclick: () => panel.close() }, "✕")),
     element("div", { class: "inside" }, element("p", { class: "what" }, fact("point", row) ?? fact("series", row) ?? ""), element("h3", {}, "Figures, and how they came about"), cards.length ? element("div", { class: "figures" }, cards) : element("p", { class: "empty" }, "This row has no figures."), element("h3", {}, "Where it comes from"), provenance(row).filter(Boolean), settings(row)),
   );
   if (!panel.open) panel.showModal();

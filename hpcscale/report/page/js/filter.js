@@ -1,7 +1,7 @@
 // Which rows are kept: words and comparisons that a person types, and one choice for each setting that varies.
 const MOST_CHOICES = 60;
 const FIRST = ["Origin", "Source", "Machine", "Device", "Model", "Status"];
-const FEW = 6; // choices that need no "more"
+const FEW = 5; // choices that need no "more"
 const chosen = new Map(); // column index -> text
 let typed = "";
 let haystacks = null;
@@ -81,7 +81,7 @@ function drawFilters() {
   chosen.clear();
   typed = "";
   if (count < 2) return;
-  const field = element("input", { type: "search", id: "words", placeholder: "words, or mfu>40 devices>=512", autocomplete: "off", spellcheck: "false", oninput: () => { typed = field.value; refilter(); } });
+  const field = element("input", { type: "search", id: "words", placeholder: "such as tp4 mfu>40", autocomplete: "off", spellcheck: "false", oninput: () => { typed = field.value; refilter(); } });
   const lists = choosable().map(([index, counts]) => list(index, counts));
   const clear = element("button", { type: "button", id: "clear", class: "quiet", disabled: true, onclick: () => { drawFilters(); refilter(); byId("words").focus(); } }, "Clear");
   const rest = lists.splice(FEW);

@@ -9,7 +9,7 @@ function drawBest(order) {
     if (!rows.length || count < 2) return null;
     const better = side === "lowest" ? (a, b) => fact(figure, a) < fact(figure, b) : (a, b) => fact(figure, a) > fact(figure, b);
     const best = rows.reduce((a, b) => (better(b, a) ? b : a));
-    return element("button", { type: "button", class: "tile", onclick: () => openDetail(best, figure) }, element("span", { class: "label" }, `${side} ${wordOf(figure)}`), element("span", { class: "value" }, figureText(figure, fact(figure, best))), element("span", { class: "label" }, shortened(rowName(best, 38), 42)));
+    return element("button", { type: "button", class: "tile", onclick: () => openDetail(best, figure) }, element("span", { class: "label" }, `${side} ${wordOf(figure)}`), element("span", { class: "value" }, figureText(figure, fact(figure, best))), element("span", { class: "label" }, rowName(best, 60)));
   });
   replaced("best", ...tiles);
 }

@@ -26,11 +26,23 @@ const completed = (row) => fact("status", row) === "completed";
 const devicesOf = (row) => (hasFact("devices") ? fact("devices", row) : null);
 const sizesOf = (rows) => new Set(rows.map(devicesOf).filter(Boolean));
 
+/** A row's name without its number: its point's without the hash, else its series' and its size. */
+function bareName(row) {
+  const point = fact("point", row);
+  if (point !== null) return point.replace(/-[0-9a-f]{8}$/, "");
+  return `${fact("series", row) ?? ""}${devicesOf(row) ? ` × ${grouped.format(devicesOf(row))}` : ""}`.trim();
+}
+
 /** What a row is called in a chart. */
-function rowName(row, length = 44) {
-  const name = fact("point", row) ?? fact("series", row) ?? "";
-  const size = fact("point", row) === null && devicesOf(row) ? ` × ${grouped.format(devicesOf(row))}` : "";
-  return `${row + 1}${name ? " " : ""}${shortened(`${name}${size}`, length)}`;
+const rowName = (row, length = 44) => `${row + 1} ${shortened(bareName(row), length)}`.trim();
+
+/** Names without the words that all of them have. `common`: those words, once. */
+function told(names, between = /(\s+)/) {
+  const split = (name) => name.split(between);
+  const shared = names.length > 1 ? split(names[0]).filter((word) => names.every((name) => split(name).includes(word))) : [];
+  const kept = names.map((name) => split(name).filter((word, i, words) => (i % 2 ? !shared.includes(words[i + 1]) : !shared.includes(word))).join("").replace(/^[\s-]+/, "").trim());
+  const common = shared.filter((word) => /[^\s-]/.test(word)).join(" ");
+  return { names: kept.map((name, i) => name || names[i]), common };
 }
 
 /** The series of the rows: of each size the row with the highest throughput. The largest first, `rest` unnamed. */
@@ -50,16 +62,18 @@ function curvesOf(rows, figure) {
   const shown = curves.filter((curve) => named.has(curve));
   // Few series keep the colours that they have in the whole report; of many, those shown get distinct ones.
   if (seriesPlaces.size > MOST_SERIES) shown.forEach((curve, place) => { curve.place = place; });
-  return { shown, rest: curves.filter((curve) => !named.has(curve)).flatMap((curve) => curve.rows) };
+  const { names, common } = told(shown.map((curve) => curve.name));
+  shown.forEach((curve, i) => { curve.label = names[i]; });
+  return { shown, common, rest: curves.filter((curve) => !named.has(curve)).flatMap((curve) => curve.rows) };
 }
 
 const hover = (row, lines) => [rowName(row, 70), ...lines].map(plain).join("<br>");
 
 function curveTrace(curve, y, said, extra = {}) {
   return {
-    type: "scatter", mode: curve.rows.length > 1 ? "lines+markers" : "markers", name: plain(shortened(curve.name, 42)),
+    type: "scatter", mode: curve.rows.length > 1 ? "lines+markers" : "markers", name: plain(shortened(curve.label, 48)),
     x: curve.rows.map(devicesOf), y, customdata: curve.rows, text: curve.rows.map(said), hovertemplate: "%{text}<extra></extra>",
-    line: { color: colour(curve.place), width: 2 }, marker: { color: colour(curve.place), symbol: marker(curve.place), size: 8, line: { color: ink("ground"), width: 1 } }, ...extra,
+    line: { color: colour(curve.place), width: 2 }, marker: { color: colour(curve.place), symbol: marker(curve.place), size: 9, line: { color: ink("ground"), width: 1 } }, ...extra,
   };
 }
 
@@ -99,7 +113,9 @@ const fromZero = (title, values, more = {}) => axis(title, { range: [0, 1.08 * M
 
 /** Rows side by side as bars, the first on top. */
 function rowsAxis(rows, length = 34) {
-  return axis("", { type: "category", tickvals: rows.map(String), ticktext: rows.map((row) => plain(rowName(row, length))), autorange: "reversed", showgrid: false, ticks: "" });
+  const { names } = told(rows.map(bareName), /([\s-]+)/);
+  const label = (row, i) => plain(`${row + 1} ${shortened(names[i], length)}`);
+  return axis("", { type: "category", tickvals: rows.map(String), ticktext: rows.map(label), autorange: "reversed", showgrid: false, ticks: "" });
 }
 
 const baseLayout = (more) => ({
@@ -113,7 +129,7 @@ const CONFIGURATION = { displaylogo: false, responsive: true, modeBarButtonsToRe
 function legendBelow(traces, width) {
   const names = traces.filter((trace) => trace.name && trace.showlegend !== false).map((trace) => trace.name);
   if (names.length < 2) return { layout: {}, room: 0 };
-  const across = Math.max(1, Math.floor(width / (7 * Math.max(...names.map((name) => name.length)) + 48)));
+  const across = Math.max(1, Math.floor(width / (6 * Math.max(...names.map((name) => name.length)) + 46)));
   const room = 22 * Math.ceil(names.length / across) + 10;
-  return { layout: { showlegend: true, legend: { orientation: "h", x: 0, xref: "container", y: 0, yref: "container", yanchor: "bottom", font: { size: 11 } } }, room };
+  return { layout: { showlegend: true, legend: { orientation: "h", traceorder: "normal", x: 0, xref: "container", y: 0, yref: "container", yanchor: "bottom", font: { size: 11 } } }, room };
 }

@@ -99,7 +99,7 @@ function conventionsChart(all) {
   const own = (row) => names.indexOf(fact("flops_convention", row));
   const traces = few
     ? able.map((row, place) => ({ type: "scatter", mode: "lines+markers", name: plain(rowName(row, 42)), x: names, y: data.conventions.map((each) => share(each, row)), customdata: names.map(() => row), line: { color: colour(place), width: 1.2 }, marker: { color: colour(place), symbol: names.map((_, i) => (i === own(row) ? "circle" : "circle-open")), size: names.map((_, i) => (i === own(row) ? 10 : 7)) }, hovertext: data.conventions.map((each) => hover(row, [`${significant(share(each, row))} % as ${each.name}`])), hovertemplate: "%{hovertext}<extra></extra>", showlegend: able.length <= MOST_SERIES }))
-    : data.conventions.map((each, place) => ({ type: "box", name: each.name, y: able.map((row) => share(each, row)), boxpoints: false, marker: { color: colour(place) }, line: { width: 1.4 } }));
+    : data.conventions.map((each, place) => ({ type: "box", name: each.name, y: able.map((row) => share(each, row)), boxpoints: false, showlegend: false, marker: { color: colour(place) }, line: { width: 1.4 } }));
   const rows = able.slice(0, 300);
   const values = able.flatMap((row) => data.conventions.map((each) => share(each, row)));
   const [low, high] = [Math.min(...values.filter(Number.isFinite)), Math.max(...values.filter(Number.isFinite))];
@@ -110,7 +110,7 @@ function conventionsChart(all) {
   };
 }
 
-const layoutKey = (row) => [fact("model", row), fact("machine", row) ?? fact("device", row), fact("sequence_length", row) ? `seq ${fact("sequence_length", row)}` : null].filter(Boolean).join(" · ");
+const layoutKey = (row) => [fact("model", row), fact("machine", row) ?? fact("device", row), fact("sequence_length", row) ? `seq ${fact("sequence_length", row)}` : null, fact("origin", row)].filter(Boolean).join(" · ");
 const layoutOf = (row) => `${fact("tp", row)}x${fact("pp", row) ?? 1}`;
 
 /** Groups of rows that only a layout sets apart from each other, with at least two layouts; the most varied first. */

@@ -37,9 +37,18 @@ function figureTable(curves, rest, heads, cells) {
   return { head: ["row", "series", "devices", ...heads], rows: rows.map((row) => [row + 1, fact("series", row) ?? "", grouped.format(devicesOf(row)), ...cells(row)]) };
 }
 
+/** Every height that a chart shows, with its bars. */
+const heights = (traces) => traces.flatMap((trace) => trace.y.flatMap((y, i) => (trace.error_y ? [y + trace.error_y.array[i], y - trace.error_y.arrayminus[i]] : [y])));
+
+const FAR_APART = 15; // the smaller ones would lie on the axis
+
+function linearOrDoubling(title, values) {
+  return Math.max(...values) > FAR_APART * Math.min(...values) ? doublingAxis(title, values) : fromZero(title, values);
+}
+
 /** A chart of one figure of each row against devices. */
 function againstDevices(rows, figure, { height, said, yAxis, ideal = null, heads, cells, errors = false, extra = () => [], shapes = [] }) {
-  const { shown, rest } = curvesOf(rows, figure);
+  const { shown, rest, common } = curvesOf(rows, figure);
   const drawn = [...shown.flatMap((curve) => curve.rows), ...rest];
   if (!drawn.length) return null;
   const lines = shown.map((curve) => curveTrace(curve, curve.rows.map(height), said, errors ? { error_y: errorBars(curve.rows, height) } : {}));
@@ -49,7 +58,7 @@ function againstDevices(rows, figure, { height, said, yAxis, ideal = null, heads
   return {
     traces, layout: { xaxis: devicesAxis(drawn), yaxis: yAxis(drawn.map(height), traces), shapes },
     table: figureTable(shown, rest, heads, cells),
-    said: `${plural(shown.length, "series").replace(/seriess$/, "series")}${rest.length ? ` and ${plural(rest.length, "row")} of others` : ""}, ${grouped.format(Math.min(...sizes))} to ${grouped.format(Math.max(...sizes))} devices`,
+    said: `${plural(shown.length, "series").replace(/seriess$/, "series")}${rest.length ? ` and ${plural(rest.length, "row")} of others` : ""}, ${grouped.format(Math.min(...sizes))} to ${grouped.format(Math.max(...sizes))} devices${common && shown.length > 1 ? `; all ${common}` : ""}`,
   };
 }
 
@@ -58,7 +67,7 @@ const severalSizes = (rows) => sizesOf(known(rows, "tokens_per_second").filter(c
 function throughputChart(rows) {
   return againstDevices(rows, "tokens_per_second", {
     height: (row) => fact("tokens_per_second", row), said: (row) => hover(row, [`${rate(row)} on ${on(row)}`]), errors: true,
-    yAxis: (values, traces) => doublingAxis("tokens/s", traces.flatMap((trace) => trace.y)),
+    yAxis: (values, traces) => doublingAxis("tokens/s", heights(traces)),
     ideal: (base, devices) => base * devices, heads: ["tokens/s"], cells: (row) => [significant(fact("tokens_per_second", row))],
   });
 }
@@ -68,7 +77,7 @@ function perDeviceChart(rows) {
   const figure = "tokens_per_second_per_device";
   return againstDevices(rows, figure, {
     height: (row) => fact(figure, row), said: (row) => hover(row, [`${significant(fact(figure, row))} tokens/s/device on ${on(row)}`]), errors: true,
-    yAxis: (values, traces) => fromZero("tokens/s/device", traces.flatMap((trace) => trace.y)),
+    yAxis: (values, traces) => linearOrDoubling("tokens/s/device", heights(traces)),
     ideal: (base) => base, heads: ["tokens/s/device"], cells: (row) => [significant(fact(figure, row))],
   });
 }
@@ -92,7 +101,7 @@ function energyChart(rows, option) {
   const [figure, title] = options.find(([name]) => name === option) ?? options[0];
   const built = againstDevices(rows, figure, {
     height: (row) => fact(figure, row), said: (row) => hover(row, [`${significant(fact(figure, row))} ${title} on ${on(row)}`]),
-    yAxis: (values) => fromZero(title, values), heads: [title], cells: (row) => [significant(fact(figure, row))],
+    yAxis: (values) => linearOrDoubling(title, values), heads: [title], cells: (row) => [significant(fact(figure, row))],
   });
   return built && { ...built, options, option: figure };
 }

@@ -1,6 +1,7 @@
 // The table: a page of rows at a time, sorted by raw values.
 const PAGE_SIZES = [25, 50, 100, 250];
 const MOST_PRINTED_ROWS = 500;
+const LONG = 26; // characters; page.css cuts off what is longer
 const PRINTED_CHARACTERS = 205; // of a line on A4 across
 const columns = data.columns;
 const collator = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
@@ -65,11 +66,12 @@ function markSorted(head) {
 
 const shownColumns = () => columns.map((_, index) => index).filter((index) => !view.hidden.has(index));
 
-function drawTable(indexes = shownColumns()) {
+function drawTable(indexes = shownColumns(), onPaper = false) {
   const titles = indexes.map((index) => {
     const column = columns[index];
     const lines = column.title.flatMap((line, i) => (i ? [element("br"), line] : [line]));
-    const button = element("button", { type: "button", onclick: () => sortBy(index) }, element("span", {}, lines), element("span", { class: "arrow", "aria-hidden": "true" }));
+    // Chromium repeats no buttons at the head of the next sheet.
+    const button = onPaper ? element("span", {}, lines) : element("button", { type: "button", onclick: () => sortBy(index) }, element("span", {}, lines), element("span", { class: "arrow", "aria-hidden": "true" }));
     const head = element("th", { scope: "col", class: column.left ? "left" : "right", "data-column": String(index) }, button);
     markSorted(head);
     return head;
@@ -104,6 +106,7 @@ function tableRow(row, indexes) {
     cell.textContent = text ?? "–";
     cell.className = `${column.left ? "left" : "right"}${text === null ? " none" : ""}${column.name === "Status" && text ? " status" : ""}`;
     cell.dataset.column = index;
+    if (text !== null && text.length > LONG) cell.title = text;
     made.append(cell);
   }
   return made;
@@ -142,11 +145,11 @@ function drawPages(start, shown) {
   const sizes = PAGE_SIZES.map((size) => [String(size), String(size)]);
   return replaced(
     "pages",
-    turn("⏮", "First page", 0, view.page > 0),
-    turn("◀", "Previous page", view.page - 1, view.page > 0),
+    turn("«", "First page", 0, view.page > 0),
+    turn("‹", "Previous page", view.page - 1, view.page > 0),
     element("span", { class: "said" }, `${grouped.format(shown ? start + 1 : 0)}–${grouped.format(start + shown)} of ${grouped.format(view.order.length)}`),
-    turn("▶", "Next page", view.page + 1, view.page < last),
-    turn("⏭", "Last page", last, view.page < last),
+    turn("›", "Next page", view.page + 1, view.page < last),
+    turn("»", "Last page", last, view.page < last),
     choice("rows a page", sizes, String(view.size), (size) => { view.size = Number(size); turnTo(0); }),
   );
 }
@@ -177,7 +180,7 @@ function printedColumns() {
 
 function drawForPrint() {
   const kept = printedColumns();
-  drawTable(kept);
+  drawTable(kept, true);
   const rows = view.order.slice(0, MOST_PRINTED_ROWS);
   drawBody(kept, rows);
   const left = shownColumns().filter((index) => !kept.includes(index)).map((index) => columns[index].name);

@@ -12,6 +12,7 @@ function significant(value, digits = 4) {
 /** A factor of a formula: whole numbers whole, others with seven digits. */
 function factorText(value) {
   if (value === 1e12) return "10¹²";
+  if (Math.abs(value) >= 1e7) return grouped.format(value);
   return Number.isInteger(value) && Math.abs(value) < 1e15 ? grouped.format(value) : sevenDigits.format(value);
 }
 
