@@ -67,7 +67,7 @@ function drawCard(card, size = {}) {
 function drawChoices(card) {
   const options = card.built && card.built.options;
   if (!options || options.length < 2) return card.choices.replaceChildren();
-  return card.choices.replaceChildren(choice("", options, card.built.option, (value) => { card.option = value; drawCard(card); }));
+  return card.choices.replaceChildren(choice(`${card.chart.title}: what is shown`, options, card.built.option, (value) => { card.option = value; drawCard(card); }, false));
 }
 
 /** The chart's figures as text, made when somebody opens them. */

@@ -19,8 +19,8 @@ function replaced(id, ...children) {
 }
 
 /** A list of choices; what is chosen goes to `chosen`. */
-function choice(label, options, value, chosen) {
-  const list = element("select", { onchange: () => chosen(list.value) });
+function choice(label, options, value, chosen, visible = true) {
+  const list = element("select", { "aria-label": label, onchange: () => chosen(list.value) });
   for (const [key, text] of options) list.append(element("option", { value: key, selected: key === value }, text));
-  return element("label", { class: "choice" }, element("span", {}, label), list);
+  return element("label", { class: "choice" }, visible ? element("span", { "aria-hidden": "true" }, label) : null, list);
 }
