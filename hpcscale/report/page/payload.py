@@ -81,7 +81,7 @@ def _column(column: Column, texts: Sequence[str], rows: Sequence[Row]) -> dict[s
     numeric = name in _KINDS and _KINDS[name] in ("int", "float")
     found: dict[str, Any] = {
         "title": column.title.split("\n"), "name": column.name, "left": column.left, "setting": column.setting,
-        "rank": column.rank, "cells": packed(cells), "numeric": numeric,
+        "rank": column.rank, "empty": column.empty and "–", "cells": packed(cells), "numeric": numeric,
     }  # fmt: skip
     if name in _KINDS:
         found["raw"] = name

@@ -4,7 +4,7 @@ const CHARTS = [
   { id: "per-device", title: "Tokens/s per device", note: "", has: (rows) => known(rows, "tokens_per_second_per_device").some(completed), build: perDeviceChart },
   { id: "efficiency", title: "Scaling efficiency", note: "dashed: ideal", has: (rows) => known(rows, "efficiency").length > 0, build: efficiencyChart },
   { id: "terms", title: "Predicted step by term", note: "", has: () => data.terms.length > 0, build: termsChart },
-  { id: "memory", title: "Peak memory", note: "dashed: what the device has", has: (rows) => known(rows, "peak_memory_bytes").some(devicesOf), build: memoryChart },
+  { id: "memory", title: "Peak memory", note: "", has: (rows) => known(rows, "peak_memory_bytes").some(devicesOf), build: memoryChart },
   { id: "losses", title: "Loss", note: "", has: () => data.losses.curves.length > 0, build: lossChart },
   { id: "conventions", title: "MFU by convention", note: "the same tokens/s, counted as each tool counts", has: () => data.conventions.length > 0, build: conventionsChart },
   { id: "layouts", title: "Layouts", note: "", has: (rows) => layoutGroups(rows).length > 0, build: layoutChart },
@@ -12,7 +12,8 @@ const CHARTS = [
 ];
 const MOST_TABLE_ROWS = 300;
 const cards = [];
-let waiting = false;
+const PAUSE = 150; // milliseconds without a change before charts follow
+let waiting = null;
 
 function addCard(chart) {
   const card = { chart, option: undefined, dirty: true, near: false, built: null };
@@ -32,13 +33,15 @@ const nearby = new IntersectionObserver((entries) => {
   drawSoon();
 }, { rootMargin: "300px" });
 
-/** One chart between two frames, so that typing and scrolling never wait for all of them. */
-function drawSoon() {
-  if (waiting) return;
-  const next = cards.find((card) => card.dirty && card.near);
-  if (!next) return;
-  waiting = true;
-  setTimeout(() => requestAnimationFrame(() => { waiting = false; if (next.dirty) drawCard(next); drawSoon(); }), 60);
+/** One chart between two frames, and none while somebody types: nothing waits for charts. */
+function drawSoon(pause = 0) {
+  clearTimeout(waiting);
+  waiting = setTimeout(() => requestAnimationFrame(() => {
+    const next = cards.find((card) => card.dirty && card.near);
+    if (!next) return;
+    drawCard(next);
+    drawSoon();
+  }), pause);
 }
 
 function drawCard(card, size = {}) {
@@ -53,7 +56,7 @@ function drawCard(card, size = {}) {
   if (!built) return;
   const width = size.width ?? card.plot.clientWidth;
   const legend = legendBelow(built.traces, width);
-  const height = (built.height ?? 330) + legend.room;
+  const height = (built.height ?? size.height ?? 330) + legend.room;
   const layout = baseLayout({ ...built.layout, ...legend.layout, ...size, height });
   layout.margin.b += legend.room;
   card.plot.style.height = `${height}px`;
@@ -83,7 +86,7 @@ function fillTable(card) {
 
 function redraw() {
   for (const card of cards) card.dirty = true;
-  drawSoon();
+  drawSoon(PAUSE);
 }
 
 function drawCharts() {

@@ -2,11 +2,12 @@
 const data = JSON.parse(document.getElementById("report-data").textContent);
 const count = data.count;
 const everyRow = Array.from({ length: count }, (_, row) => row);
+const nothing = new Array(count).fill(null);
 const unpackedBefore = new WeakMap();
 
 /** The values of all rows; a value that a row lacks is undefined. */
 function unpacked(packed) {
-  if (!packed) return new Array(count).fill(null);
+  if (!packed) return nothing;
   if (!unpackedBefore.has(packed)) {
     let values = packed.values;
     if ("all" in packed) values = new Array(count).fill(packed.all);

@@ -134,7 +134,9 @@ function openDetail(row, figure = null) {
     element("div", { class: "bar" }, element("h2", { id: "detail-title", tabindex: "-1" }, `Row ${row + 1}`), step("‹", "Previous row", place - 1), step("›", "Next row", place + 1), element("button", { type: "button", "aria-label": "Close", onclick: () => panel.close() }, "✕")),
     element("div", { class: "inside" }, element("p", { class: "what" }, fact("point", row) ?? fact("series", row) ?? ""), element("h3", {}, "Figures, and how they came about"), cards.length ? element("div", { class: "figures" }, cards) : element("p", { class: "empty" }, "This row has no figures."), element("h3", {}, "Where it comes from"), provenance(row).filter(Boolean), settings(row)),
   );
-  if (!panel.open) panel.showModal();
+  // Not modal: another row can be clicked while the panel stands there, and nothing behind it has to be made inert.
+  if (!panel.open) panel.show();
+  markOpened();
   const card = figure ? panel.querySelector(`[data-figure="${figure}"]`) : null;
   if (card) {
     card.classList.add("looked-at");
@@ -142,12 +144,19 @@ function openDetail(row, figure = null) {
   } else panel.querySelector(".inside").scrollTop = 0;
 }
 
+function markOpened() {
+  for (const row of byId("table").querySelectorAll("tr.opened")) row.classList.remove("opened");
+  const row = byId("detail").open ? byId("table").querySelector(`tr[data-row="${opened}"]`) : null;
+  if (row) row.classList.add("opened");
+}
+
 /** Closing gives the focus back to the row that was looked at last. */
 function prepareDetail() {
   const panel = byId("detail");
   panel.addEventListener("close", () => {
+    markOpened();
     const button = byId("table").querySelector(`tr[data-row="${opened}"] button`);
     if (button) button.focus();
   });
-  panel.addEventListener("click", (event) => { if (event.target === panel) panel.close(); });
+  document.addEventListener("keydown", (event) => { if (event.key === "Escape" && panel.open) panel.close(); });
 }

@@ -1,7 +1,7 @@
 // What all charts share: colours, axes in doublings, series, and how a chart is put on the page.
 const MARKERS = ["circle", "square", "triangle-up", "diamond", "triangle-down", "pentagon", "triangle-left", "triangle-right", "hexagon", "octagon"];
 const MOST_SERIES = 10; // named in one chart; more would share colours
-const MOST_POINTS = 1200; // drawn as SVG at once
+const MOST_POINTS = 400; // drawn as SVG at once
 const DOUBLINGS = [1, 2, 4, 8, 16, 32, 64, 125, 250, 500]; // as report/axes.py
 const QUARTERS = [1, 1.25, 1.6, 2, 2.5, 3.2, 4, 5, 6.4, 8];
 const seriesPlaces = new Map();
@@ -129,7 +129,7 @@ const CONFIGURATION = { displaylogo: false, responsive: true, modeBarButtonsToRe
 function legendBelow(traces, width) {
   const names = traces.filter((trace) => trace.name && trace.showlegend !== false).map((trace) => trace.name);
   if (names.length < 2) return { layout: {}, room: 0 };
-  const across = Math.max(1, Math.floor(width / (6 * Math.max(...names.map((name) => name.length)) + 46)));
+  const across = Math.max(1, Math.floor((width - 72) / (6 * Math.max(...names.map((name) => name.length)) + 46)));
   const room = 22 * Math.ceil(names.length / across) + 10;
   return { layout: { showlegend: true, legend: { orientation: "h", traceorder: "normal", x: 0, xref: "container", y: 0, yref: "container", yanchor: "bottom", font: { size: 11 } } }, room };
 }

@@ -1,5 +1,6 @@
 // Charts of rows beside each other, of steps, and of layouts.
 const MOST_BARS = 30;
+const MOST_BOXED = 800;
 const MOST_CURVES = 40;
 
 const someOf = (shown, all, what) => (shown < all ? `the first ${shown} of ${grouped.format(all)} ${what}, in the table's order` : `${grouped.format(all)} ${what}`);
@@ -58,14 +59,14 @@ function memoryChart(all) {
   if (failed.length) traces.push(trace("out of memory", failed, { color: ink("bad"), symbol: "x" }));
   const limits = new Map(known(rows, "device_memory_bytes").map((row) => [fact("device_memory_bytes", row), fact("device", row)]));
   const lines = limits.size <= 4 ? [...limits] : [];
+  const across = devicesAxis(rows);
+  lines.forEach(([bytes, device], place) => traces.push({ type: "scatter", mode: "lines", name: plain(`${device ?? "device"} has ${significant(bytes / GIB)} GiB`), x: across.range.map((end) => 10 ** end), y: [bytes / GIB, bytes / GIB], line: { color: ink("soft"), width: 1.4, dash: ["dash", "dot", "dashdot", "longdash"][place] }, hoverinfo: "skip" }));
   return {
     traces, layout: {
-      xaxis: devicesAxis(rows), yaxis: fromZero("GiB", [...rows.map(height), ...lines.map(([bytes]) => bytes / GIB)]),
-      shapes: lines.map(([bytes]) => ({ type: "line", xref: "paper", x0: 0, x1: 1, y0: bytes / GIB, y1: bytes / GIB, line: { color: ink("soft"), width: 1.2, dash: "dash" } })),
-      annotations: lines.map(([bytes, device]) => ({ xref: "paper", x: 1, xanchor: "right", y: bytes / GIB, yanchor: "bottom", text: plain(`${device ?? "device"}: ${significant(bytes / GIB)} GiB`), showarrow: false, font: { size: 11, color: ink("soft") } })),
+      xaxis: across, yaxis: fromZero("GiB", [...rows.map(height), ...lines.map(([bytes]) => bytes / GIB)]),
     },
     table: { head: ["row", "devices", "GiB", "kind", "status", "device has"], rows: rows.map((row) => [row + 1, grouped.format(devicesOf(row)), significant(height(row)), fact("memory_kind", row) ?? "–", fact("status", row), fact("device_memory_bytes", row) ? `${significant(fact("device_memory_bytes", row) / GIB)} GiB` : "–"]) },
-    said: plural(able.length, "row"),
+    said: rows.length < able.length ? `${rows.length} of ${plural(able.length, "row")}, every ${Math.ceil(able.length / MOST_POINTS)}th` : plural(able.length, "row"),
   };
 }
 
@@ -91,7 +92,7 @@ function lossChart(all) {
 
 /** MFU of each row as each convention would count it. */
 function conventionsChart(all) {
-  const able = all.filter((row) => fact("tokens_per_second_per_device", row) && fact("peak_tflops", row) && data.conventions.some((each) => unpacked(each.flops)[row]));
+  const able = thin(all, MOST_BOXED).filter((row) => fact("tokens_per_second_per_device", row) && fact("peak_tflops", row) && data.conventions.some((each) => unpacked(each.flops)[row]));
   if (!able.length) return null;
   const share = (each, row) => (100 * unpacked(each.flops)[row] * fact("tokens_per_second_per_device", row)) / 1e12 / fact("peak_tflops", row);
   const few = able.length <= MOST_BARS;
@@ -106,7 +107,7 @@ function conventionsChart(all) {
   return {
     traces, layout: { xaxis: axis("", { type: "category", tickangle: -30 }), yaxis: axis("MFU (%)", few ? { range: [Math.max(0, low - 0.12 * (high - low + 1)), high + 0.12 * (high - low + 1)] } : { rangemode: "tozero" }) },
     table: { head: ["row", ...names], rows: rows.map((row) => [row + 1, ...data.conventions.map((each) => share(each, row).toFixed(2))]) },
-    said: `${plural(able.length, "row")}${few ? "; filled: the convention of the table" : ", middle half as boxes"}`,
+    said: `${plural(able.length, "row")}${all.length > MOST_BOXED ? ` of ${grouped.format(all.length)}, spread evenly` : ""}${few ? "; filled: the convention of the table" : ", middle half as boxes"}`,
   };
 }
 

@@ -89,6 +89,7 @@ function drawBody(indexes = shownColumns(), rows = null) {
   if (!shown.length) body.append(element("tr", {}, element("td", { colspan: indexes.length + 1, class: "empty" }, "No row matches.")));
   byId("shown").textContent = view.kept.length === count ? plural(count, "row") : `${grouped.format(view.kept.length)} of ${plural(count, "row")}`;
   drawPages(start, shown.length);
+  markOpened();
 }
 
 function tableRow(row, indexes) {
@@ -103,7 +104,7 @@ function tableRow(row, indexes) {
     const column = columns[index];
     const text = cellText(column, row);
     const cell = document.createElement("td");
-    cell.textContent = text ?? "–";
+    cell.textContent = text ?? column.empty;
     cell.className = `${column.left ? "left" : "right"}${text === null ? " none" : ""}${column.name === "Status" && text ? " status" : ""}`;
     cell.dataset.column = index;
     if (text !== null && text.length > LONG) cell.title = text;

@@ -1,12 +1,13 @@
 // Numbers as people read them, and text as plotly.js must be given it.
 const grouped = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
+const fixed = Array.from({ length: 7 }, (_, decimals) => new Intl.NumberFormat("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals }));
 const sevenDigits = new Intl.NumberFormat("en-US", { maximumSignificantDigits: 7 });
 
 /** At least four significant digits, as in the table. */
 function significant(value, digits = 4) {
   let decimals = 0;
   while (decimals < 6 && Math.abs(value) < 10 ** (digits - 1 - decimals)) decimals += 1;
-  return value.toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
+  return fixed[decimals].format(value);
 }
 
 /** A factor of a formula: whole numbers whole, others with seven digits. */

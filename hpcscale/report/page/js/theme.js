@@ -29,7 +29,7 @@ function preparePrint() {
     before = document.documentElement.dataset.theme;
     document.documentElement.dataset.theme = "light";
     drawForPrint();
-    for (const card of cards) drawCard(card, { width: 500 });
+    for (const card of cards) drawCard(card, { width: 500, height: 260 });
   });
   addEventListener("afterprint", () => {
     setTheme(before);
