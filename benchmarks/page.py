@@ -59,7 +59,9 @@ def write_runs(folder: Path, points: int, steps: int) -> None:
         tp, pp, dp = 2 ** (number % 4), 2 ** (number // 4 % 3), 2 ** (number // 12 % 8)
         batch = 256 * (1 + number // 96)
         devices = tp * pp * dp
-        seconds = batch * 4096 * 4.1e10 / (devices * 312e12 * (0.5 - 0.02 * tp - 0.015 * pp - 0.01 * (number // 12 % 8)))
+        seconds = (
+            batch * 4096 * 4.1e10 / (devices * 312e12 * (0.5 - 0.02 * tp - 0.015 * pp - 0.01 * (number // 12 % 8)))
+        )
         point: dict[str, Any] = {
             "schema": 1, "study": "big", "point": f"dp{dp}-tp{tp}-pp{pp}-gbs{batch}-{number:08x}", "hash": f"{number:08x}",
             "scaling": "strong", "repeat": 1, "machine": ("juwels-booster", "leonardo-booster")[number % 2],
@@ -90,7 +92,9 @@ def make(folder: Path) -> Path:
     made = time.process_time()
     path = folder / "page.html"
     path.write_text(text)
-    print(f"{len(report.rows)} rows: report {built - start:.1f} CPU s, page {made - built:.1f} CPU s more, {len(text) / 1e6:.1f} MB")
+    print(
+        f"{len(report.rows)} rows: report {built - start:.1f} CPU s, page {made - built:.1f} CPU s more, {len(text) / 1e6:.1f} MB"
+    )
     return path
 
 
@@ -99,7 +103,9 @@ def answers(path: Path, repeat: int) -> None:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=list(FLAGS))
-        page = browser.new_page(viewport={"width": 1440, "height": 900}, bypass_csp=True)  # evaluating text is not allowed in it
+        page = browser.new_page(
+            viewport={"width": 1440, "height": 900}, bypass_csp=True
+        )  # evaluating text is not allowed in it
         start = time.perf_counter()
         page.goto(path.as_uri())
         page.wait_for_selector("html[data-ready]", state="attached")
@@ -112,7 +118,10 @@ def answers(path: Path, repeat: int) -> None:
             page.wait_for_timeout(1500)
             found = [page.evaluate(f"([i]) => ({MEASURE})([{act}, i])", [i]) for i in range(repeat)]
             taken, after = [each[0] for each in found], [each[1] for each in found]
-            print(f"{name:24} {statistics.median(taken):9.0f} {max(taken):8.0f} {statistics.median(after):22.0f}", flush=True)
+            print(
+                f"{name:24} {statistics.median(taken):9.0f} {max(taken):8.0f} {statistics.median(after):22.0f}",
+                flush=True,
+            )
         browser.close()
 
 

@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from hpcscale.ingest import schema
 from hpcscale.report.build import Report, build
 from hpcscale.report.columns import lay_out
-from hpcscale.report.page import save
+from hpcscale.report.page import document, save
 from hpcscale.report.scaling import with_scaling
 
 CHROMIUM = shutil.which("chromium")
@@ -32,6 +32,7 @@ DOCUMENTS = ("megatron_30b_fugaku", "mpt_llm_foundry", "torchtitan", "nanotron_n
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 PSEUDO_HTML = '<a href="javascript:alert(2)">click</a><br><b>bold</b>%{x}\u2028$x$'
 Open = Callable[..., Page]
+expect.set_options(timeout=15_000)  # other workers compute meanwhile
 
 
 @pytest.fixture(scope="module")
@@ -47,16 +48,22 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def open_page(browser: Browser, tmp_path: Path) -> Iterator[Open]:
-    """``open_page("torchtitan")`` shows the page of that document; a Report or a folder of runs will do as well."""
+def open_page(browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
+    """``open_page("torchtitan")`` shows the page of that document; a Report or a folder of runs will do as well.
+
+    ``charts=False``: as for rows without figures, which spares Chromium five megabytes of plotly.js.
+    """
     problems: list[str] = []
     contexts = []
 
-    def opened(what: str | Report | Path, foresee: bool = False, **options: Any) -> Page:
+    def opened(what: str | Report | Path, charts: bool = True, foresee: bool = False, **options: Any) -> Page:
         arguments = [str(what)] if isinstance(what, str | Path) else ["rows"]
         report = what if isinstance(what, Report) else build(arguments, tmp_path, foresee=foresee)
         path = tmp_path / f"{len(contexts)}.html"
-        save.save(report, arguments, tmp_path, path)
+        with monkeypatch.context() as without:
+            if not charts:
+                without.setattr(document, "drawable", lambda _: False)
+            save.save(report, arguments, tmp_path, path)
         context = browser.new_context(viewport={"width": 1280, "height": 900}, **options)
         contexts.append(context)
         page = context.new_page()
@@ -109,12 +116,12 @@ def rows_of(*rows: dict[str, Any]) -> Report:
     return Report(frame, schema.rows(frame), [], [], [], [])
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
-def test_the_table_has_the_cells_of_the_report(document: str, open_page: Open):
-    page = open_page(document)
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_the_table_has_the_cells_of_the_report(name: str, open_page: Open):
+    page = open_page(name, charts=False)
     if page.locator("#pages select").count():
         page.locator("#pages select").select_option("250")
-    layout = lay_out(build([document]).rows)
+    layout = lay_out(build([name]).rows)
     shown = page.evaluate(
         "[...document.querySelectorAll('#table tbody tr')].map(r => [...r.querySelectorAll('td')].map(c => c.textContent))"
     )
@@ -159,7 +166,7 @@ def test_energy_is_drawn_where_rows_have_it(open_page: Open):
 
 
 def test_a_click_on_a_title_sorts_by_the_raw_numbers(open_page: Open):
-    page = open_page("megatron_30b_fugaku")
+    page = open_page("megatron_30b_fugaku", charts=False)
     title = page.get_by_role("button", name="sec/it", exact=True)
     head = page.locator("th", has=title)
     assert head.get_attribute("aria-sort") == "none"
@@ -176,7 +183,7 @@ def test_a_click_on_a_title_sorts_by_the_raw_numbers(open_page: Open):
 
 
 def test_words_and_comparisons_leave_the_rows_that_match(open_page: Open):
-    page = open_page("mpt_llm_foundry")
+    page = open_page("mpt_llm_foundry", charts=False)
     page.locator("#words").fill("mpt-7b h100 mfu>40")
     expect(page.locator("#shown")).to_have_text("3 of 198 rows")
     assert set(column(page, "Model")) == {"mpt-7b"} and min(numbers(column(page, "MFU (%)"))) > 40
@@ -203,7 +210,7 @@ def test_a_chart_whose_rows_are_all_filtered_away_says_so(open_page: Open):
 
 
 def test_many_rows_come_a_page_at_a_time(open_page: Open):
-    page = open_page("mpt_llm_foundry")
+    page = open_page("mpt_llm_foundry", charts=False)
     assert len(shown_rows(page)) == 50
     page.get_by_role("button", name="Last page").click()
     assert shown_rows(page)[-1] == 198
@@ -212,7 +219,7 @@ def test_many_rows_come_a_page_at_a_time(open_page: Open):
 
 
 def test_columns_can_be_hidden(open_page: Open):
-    page = open_page("torchtitan")
+    page = open_page("torchtitan", charts=False)
     page.get_by_text("Columns", exact=True).click()
     page.get_by_role("checkbox", name="HFU (%)").uncheck()
     assert "HFU\n(%)" not in page.locator("#table thead th").all_inner_texts()
@@ -220,7 +227,7 @@ def test_columns_can_be_hidden(open_page: Open):
 
 
 def test_everything_is_reached_with_keys(open_page: Open):
-    page = open_page("torchtitan")
+    page = open_page("torchtitan", charts=False)
     page.keyboard.press("Tab")
     expect(page.get_by_text("Skip to the table")).to_be_focused()
     page.keyboard.press("Enter")
@@ -240,7 +247,7 @@ def test_everything_is_reached_with_keys(open_page: Open):
 
 
 def test_sorting_works_with_keys_and_keeps_the_focus(open_page: Open):
-    page = open_page("torchtitan")
+    page = open_page("torchtitan", charts=False)
     title = page.get_by_role("button", name="GBS", exact=True)
     title.focus()
     page.keyboard.press("Enter")
@@ -249,7 +256,7 @@ def test_sorting_works_with_keys_and_keeps_the_focus(open_page: Open):
 
 
 def test_a_figure_leads_to_its_formula_and_the_line_of_its_document(open_page: Open):
-    page = open_page("torchtitan")
+    page = open_page("torchtitan", charts=False)
     page.locator("#table tbody tr").nth(1).get_by_text("58.19").click()
     card = page.locator(".figure.looked-at")
     expect(card).to_contain_text("MFU")
@@ -263,13 +270,13 @@ def test_a_figure_leads_to_its_formula_and_the_line_of_its_document(open_page: O
 
 
 def test_a_figure_that_differs_from_the_printed_one_says_by_how_much(open_page: Open):
-    page = open_page("nanotron_nemo")
+    page = open_page("nanotron_nemo", charts=False)
     page.get_by_role("button", name="Row 6: how").click()
     expect(page.locator(".check.bad")).to_have_text("✗ printed 1.18, recomputed 1.139: differs by 3.4 %")
 
 
 def test_a_measured_row_leads_to_its_spec_and_its_record(open_page: Open, tmp_path: Path):
-    page = open_page(written.write_scaling(tmp_path))
+    page = open_page(written.write_scaling(tmp_path), charts=False)
     page.locator("#words").fill("devices=32 dp32")
     page.locator("#table tbody button").click()
     panel = page.get_by_role("dialog")
@@ -315,7 +322,7 @@ def test_the_dark_page_is_dark_and_can_be_switched(open_page: Open):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_stands_out_from_its_ground(scheme: Any, open_page: Open):
-    page = open_page("nanotron_nemo", color_scheme=scheme)
+    page = open_page("nanotron_nemo", color_scheme=scheme, charts=False)
     page.get_by_role("button", name="Row 6: how").click()
     contrast = """(selector) => {
       const luminance = (text) => { const [r, g, b] = text.match(/[\\d.]+/g).map(Number).slice(0, 3).map((v) => { v /= 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; }); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
@@ -330,7 +337,14 @@ def test_text_stands_out_from_its_ground(scheme: Any, open_page: Open):
 
 
 def test_hostile_names_stay_text(open_page: Open, tmp_path: Path):
-    row = {"model": HOSTILE, "machine": PSEUDO_HTML, "note": HOSTILE, "table": PSEUDO_HTML, "global_batch_size": 8, "sharding": "ddp"}
+    row = {
+        "model": HOSTILE,
+        "machine": PSEUDO_HTML,
+        "note": HOSTILE,
+        "table": PSEUDO_HTML,
+        "global_batch_size": 8,
+        "sharding": "ddp",
+    }
     sizes = [{**row, "devices": n, "dp": n, "tokens_per_second": 10.0 * n, "tokens_per_second_per_device": 10.0, "peak_memory_bytes": 2**30} for n in (8, 16)]  # fmt: skip
     other = [{**each, "model": PSEUDO_HTML} for each in sizes]
     page = open_page(rows_of(*sizes, *other))
@@ -350,7 +364,7 @@ def test_hostile_names_stay_text(open_page: Open, tmp_path: Path):
 def test_hostile_notes_and_titles_stay_text(open_page: Open, tmp_path: Path):
     path = tmp_path / "<img src=x onerror=alert(1)>.csv"
     path.write_text('model,devices,tokens_per_second_published,note\nm,8,100,"<script>alert(3)</script>"\n')
-    page = open_page(path)
+    page = open_page(path, charts=False)
     expect(page.locator("h1")).to_have_text("<img src=x onerror=alert(1)>")
     expect(page.locator(".notes")).to_contain_text("row 1: <script>alert(3)</script>")
     assert page.locator("img").count() == 0
@@ -376,9 +390,9 @@ def test_printing_makes_a_document_of_several_sheets(open_page: Open):
     assert printed.startswith(b"%PDF") and printed.count(b"/Type /Page\n") >= 2
 
 
-@pytest.mark.parametrize("document", ["mpt_llm_foundry", "30b_scaling"])
-def test_a_telephone_scrolls_in_one_direction(document: str, open_page: Open):
-    page = open_page(document, foresee=document == "30b_scaling")
+@pytest.mark.parametrize("name", ["mpt_llm_foundry", "30b_scaling"])
+def test_a_telephone_scrolls_in_one_direction(name: str, open_page: Open):
+    page = open_page(name, foresee=name == "30b_scaling")
     page.set_viewport_size({"width": 390, "height": 800})
     for chart in page.locator(".card").all():
         drawn(page, chart.get_attribute("data-chart") or "")
@@ -395,7 +409,9 @@ def test_one_row_without_numbers_is_a_page(open_page: Open):
 
 
 def test_one_row_with_numbers_is_a_page(open_page: Open):
-    page = open_page(rows_of({"model": "m", "devices": 1, "tokens_per_second": 10.0, "tokens_per_second_per_device": 10.0}))
+    page = open_page(
+        rows_of({"model": "m", "devices": 1, "tokens_per_second": 10.0, "tokens_per_second_per_device": 10.0})
+    )
     drawn(page, "per-device")
     assert page.locator(".card").count() == 1
 

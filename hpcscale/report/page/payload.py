@@ -37,7 +37,13 @@ _RAW = {
 }  # fmt: skip
 _KINDS = {column.name: column.kind for column in schema.COLUMNS}
 # Colours on a dark ground: chart.COLOURS, those that would drown replaced by lighter ones.
-_ON_DARK = {"#0072B2": "#3D9BE0", "#000000": "#F2F2F2", "#7F7F7F": "#9A9A9A", "#882255": "#D877A8", "#44580B": "#A8C256"}
+_ON_DARK = {
+    "#0072B2": "#3D9BE0",
+    "#000000": "#F2F2F2",
+    "#7F7F7F": "#9A9A9A",
+    "#882255": "#D877A8",
+    "#44580B": "#A8C256",
+}
 
 
 def payload(report: Report, arguments: Sequence[str], runs: Path) -> dict[str, Any]:

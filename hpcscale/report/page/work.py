@@ -84,7 +84,9 @@ def _said(convention: flops.Convention, row: Row, model: Model) -> str:
     symbols = _symbols(row, model)
     lines = [convention.formula]
     lines += [_with_numbers(convention.formula, symbols, row["flops_per_token"]) or ""]
-    used = [name for name in symbols if re.search(rf"(?<![A-Za-z_]){re.escape(name)}(?![A-Za-z_'])", convention.formula)]
+    used = [
+        name for name in symbols if re.search(rf"(?<![A-Za-z_]){re.escape(name)}(?![A-Za-z_'])", convention.formula)
+    ]
     lines.append(", ".join(f"{name} = {symbols[name]:,}" for name in used))
     return "\n".join(filter(None, lines))
 
