@@ -241,9 +241,13 @@ def test_everything_is_reached_with_keys(open_page: Open):
     page.keyboard.press("Enter")
     dialog = page.get_by_role("dialog", name="Row 2")
     expect(dialog).to_be_visible()
+    page.get_by_role("button", name="Next row").focus()
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog", name="Row 3")
+    expect(dialog).to_be_visible()
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
-    assert page.evaluate("document.activeElement.textContent") == "2"
+    assert page.evaluate("document.activeElement.textContent") == "3"  # the row that was looked at last
 
 
 def test_sorting_works_with_keys_and_keeps_the_focus(open_page: Open):
