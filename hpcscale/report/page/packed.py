@@ -15,7 +15,7 @@ def packed(values: Sequence[Any]) -> dict[str, Any]:
 
     A code of -1 is ABSENT. Numbers that are not finite become None: JSON has none.
     """
-    words: dict[str, int] = {}
+    words: dict[tuple[type, Any], int] = {}
     kept: list[Any] = []
     codes = []
     for each in values:
@@ -23,8 +23,8 @@ def packed(values: Sequence[Any]) -> dict[str, Any]:
             codes.append(-1)
             continue
         value = None if isinstance(each, float) and not math.isfinite(each) else each
-        # JSON tells 1, 1.0 and true apart, and knows lists
-        key = "s" + value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+        # 1, 1.0 and True are equal, and not the same; lists and mappings have no hash
+        key = (type(value), json.dumps(value, sort_keys=True) if isinstance(value, list | dict) else value)
         if key not in words:
             words[key] = len(words)
             kept.append(value)

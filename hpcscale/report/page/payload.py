@@ -128,19 +128,23 @@ def _memory(row: Row, spec: dict[str, Any] | None) -> int | None:
 
 def _add_references(rows: Sequence[Row]) -> None:
     """The row that speedup and efficiency are against: what they were divided by says which."""
-    sizes: dict[int, list[int]] = {}
+    sizes: dict[tuple[Any, ...], list[int]] = {}
     for i, row in enumerate(rows):
         if row["devices"] and row["tokens_per_second"]:
-            sizes.setdefault(row["devices"], []).append(i)
+            sizes.setdefault((row["devices"], row["series"]), []).append(i)
+            sizes.setdefault((row["devices"],), []).append(i)
     for row in rows:
         if row["efficiency"] is None or not row["speedup"]:
             continue
         throughput = row["tokens_per_second"] / row["speedup"]
         devices = round(row["efficiency"] * row["devices"] / row["speedup"])
         row.update(reference_tokens_per_second=throughput, reference_devices=devices)
-        alike = [i for i in sizes.get(devices, []) if abs(rows[i]["tokens_per_second"] / throughput - 1) < 1e-9]
-        # another series' only where that is one replica without sharding (scaling.py), whose name differs
-        row["reference"] = next((i for i in alike if rows[i]["series"] == row["series"]), alike[0] if alike else None)
+        # of another series only where that is one replica, which has nothing to shard (scaling.py)
+        for key in ((devices, row["series"]), (devices,)):
+            found = (i for i in sizes.get(key, ()) if abs(rows[i]["tokens_per_second"] / throughput - 1) < 1e-9)
+            row["reference"] = next(found, None)
+            if row["reference"] is not None:
+                break
 
 
 def _facts(rows: Sequence[Row]) -> dict[str, Any]:

@@ -22,7 +22,10 @@ class Work:
     """FLOP counts of rows; equal configurations are counted once."""
 
     def __init__(self, rows: Sequence[Row], specs: Sequence[dict[str, Any] | None]):
-        self._models = [_model(row, spec) for row, spec in zip(rows, specs, strict=True)]
+        # one object for equal models: comparing them is slow
+        same: dict[Model | None, Model | None] = {}
+        found = [_model(row, spec) for row, spec in zip(rows, specs, strict=True)]
+        self._models = [same.setdefault(each, each) for each in found]
         self._counts: dict[tuple[Any, ...], float] = {}
         self._texts: dict[tuple[Any, ...], str | None] = {}
 
@@ -31,7 +34,7 @@ class Work:
         model, length = self._models[i], row["sequence_length"]
         if model is None or length is None:
             return None
-        key = (convention, model, length, row["tp"] or 1)
+        key = (convention, id(model), length, row["tp"] or 1)
         if key not in self._counts:
             self._counts[key] = flops.convention(convention).flops_per_token(model, length, row["tp"] or 1)
         return self._counts[key]
@@ -49,7 +52,7 @@ class Work:
         model, length, name = self._models[i], row["sequence_length"], row["flops_convention"]
         if model is None or length is None or not name:
             return None
-        key = (name, model, length, row["tp"] or 1, row["activation_checkpointing"], row["flops_per_token"])
+        key = (name, id(model), length, row["tp"] or 1, row["activation_checkpointing"], row["flops_per_token"])
         if key not in self._texts:
             self._texts[key] = _said(flops.convention(name), row, model)
         return self._texts[key]
