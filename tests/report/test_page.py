@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import runs as written
+import written_runs as written
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from hpcscale.ingest import schema

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import runs as written
+import written_runs as written
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -42,4 +42,4 @@ def _about(lines: Sequence[str]) -> str:
         if not line.startswith("#"):
             break
         said.append(line.lstrip("# ").strip())
-    return " ".join(said)
+    return "\n".join(said)

@@ -120,7 +120,7 @@ function settings(row) {
   const spec = specOf(row);
   if (spec) return [element("h3", {}, "Resolved spec"), element("p", { class: "formula" }, "the content of its point.json"), specPart(spec, "")];
   const stated = SETTINGS.filter((name) => fact(name, row) !== null).map((name) => [name, typeof fact(name, row) === "number" ? factorText(fact(name, row)) : fact(name, row)]);
-  return [element("h3", {}, "What its source states"), pairs(stated)];
+  return [element("h3", {}, "What ran"), pairs(stated)];
 }
 
 /** Open the panel of a row; `figure` is looked at first. */
