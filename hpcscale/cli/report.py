@@ -28,6 +28,9 @@ _SUFFIXES = {"md": "md", "csv": "csv", "json": "json", "tex": "latex"}
 )
 @click.option("--chart-kind", default="scaling", show_default=True, metavar="KIND[,KIND...]", help="What to draw: scaling, throughput, per-device, efficiency, step-time, memory, loss, mfu, layouts, energy; all: what there are data for.")  # fmt: skip
 @click.option("--chart-width", type=click.Choice(("page", "column")), default="page", show_default=True, help="Drawn for a paper's page or for one of its two columns.")  # fmt: skip
+@click.option(
+    "--html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a page that opens offline."
+)
 @click.option("--convention", metavar="NAME", help="Count every row's FLOPs as this tool or convention does.")
 @click.option("--predicted", is_flag=True, help="A predicted row for every point, run or not, and predictions beside measured ones.")  # fmt: skip
 @click.option(
@@ -43,6 +46,7 @@ def command(
     chart: Path | None,
     chart_kind: str,
     chart_width: str,
+    html: Path | None,
     convention: str | None,
     predicted: bool,
     runs: Path,
@@ -58,6 +62,10 @@ def command(
     if chart is None and (chart_kind != "scaling" or chart_width != "page"):
         raise click.UsageError("--chart-kind and --chart-width say how to draw: name a file with --chart")
     kinds = _kinds(chart, chart_kind)
+    if html is not None:
+        from hpcscale.report.page import save
+
+        save.check_suffix(html)
     chosen = "json" if as_json else form or _suffix(output)
     style = _style(style_name, chosen)
     report = build(arguments, runs, convention or (style.convention if style else None), predicted)
@@ -75,6 +83,11 @@ def command(
         path.parent.mkdir(parents=True, exist_ok=True)
         files.replace(str(path), content, 0o644)
         click.echo(f"chart written to {path}", err=True)
+    if html is not None:
+        from hpcscale.report.page import save
+
+        save.save(report, arguments, runs, html)
+        click.echo(f"page written to {html}", err=True)
 
 
 def _kinds(chart: Path | None, words: str) -> tuple[str, ...]:

@@ -77,7 +77,7 @@ def _rows(path: Path, problems: list[Problem]) -> list[dict[str, Any]]:
                 Problem(str(path), line, 1, f"the row has {len(cells)} cells, the header {len(names)} columns")
             )
             continue
-        row: dict[str, Any] = {"origin": "published", "source": path.stem, "status": "completed"}
+        row: dict[str, Any] = {"origin": "published", "source": path.stem, "line": line, "status": "completed"}
         for name, (column, cell) in zip(names, cells, strict=True):
             if name is None or not cell:
                 continue

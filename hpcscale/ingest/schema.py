@@ -26,6 +26,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("origin", "text", "measured, published or predicted"),
     Column("source", "text", "the study, the document or the file that the row comes from"),
     Column("table", "text", "the table or section of a document"),
+    Column("line", "int", "line of the source's file that the row stands in"),
     Column("point", "text", "the point's identity; empty for rows of documents"),
     Column("hash", "text", "8 hex digits over what was run"),
     Column("attempt", "text", "the attempt folder's name"),
