@@ -1,0 +1,329 @@
+"""What ``hpcscale scaling`` prints: tables for people, or one JSON document."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from hpcscale.cli.tables import Column, print_fitting, width
+from hpcscale.report.laws.analysis import Analysis, Answer, At, LineAnswer
+from hpcscale.report.laws.forms import TITLES
+from hpcscale.report.laws.knee import FARTHEST, whole
+from hpcscale.report.laws.lines import Place
+from hpcscale.report.laws.training import Bill, Training
+from hpcscale.report.laws.validation import Validation
+from hpcscale.report.text import percent, significant
+
+EMPTY = "-"
+# Karp and Flatt: a serial fraction that grows with the size is overhead that grows, not serial work.
+_RISES = 1.25
+
+
+def show(found: Analysis) -> None:
+    """Print the analysis."""
+    training = found.question.training
+    for each in found.lines:
+        _show_line(each, found)
+    if found.others and (training or not found.lines):
+        _show_others(found)
+    for reason in found.reasons:
+        click.echo(f"note: {reason}")
+    if not found.lines and not found.reasons:
+        click.echo("No two rows can be compared, so there is no scaling to see.")
+    if found.lines:
+        click.echo(_definitions(found))
+
+
+def _show_line(each: LineAnswer, found: Analysis) -> None:
+    line = each.line
+    work = f"global batch {line.batch:,g}" if line.kind == "strong" else f"{line.batch:,g} sequences a device"
+    training = found.question.training
+    cost = f"; for {training.title}" if training else ""
+    click.echo(f"{line.name}: {line.kind} scaling, {work}, {len(line.places)} sizes{cost}")
+    print_fitting(_place_columns(each, training), width())
+    rise = _rise(each)
+    if rise:
+        click.echo(rise)
+    click.echo()
+    if not each.answers:
+        click.echo(
+            f"No law is fitted: {_sizes(each, each.fitted)} of it {'are' if each.fitted else 'is'} in --fit-on.\n"
+        )
+        return
+    held_out = f", {_sizes(each, each.held_out)} held out" if each.held_out else ""
+    click.echo(f"Laws fitted on {_sizes(each, each.fitted)}{held_out}:")
+    print_fitting(_law_columns(each, found), width())
+    for answer in each.answers:
+        if answer.judged.reason:
+            click.echo(f"{TITLES[answer.judged.name]}: no fit: {answer.judged.reason}")
+    best = each.best
+    if best is not None:
+        tested = best.judged.validation
+        click.echo(
+            f"Foresaw larger sizes best: {TITLES[best.judged.name]} (off by {percent(tested.larger_error or 0.0, 1)} % in the mean of "
+            f"{len(tested.larger)})."
+        )
+    click.echo()
+    if found.question.to:
+        _show_to(each, found)
+    if each.held_out:
+        click.echo("Held out, each foreseen by the laws above:")
+        print_fitting(_held_out_columns(each), width())
+        click.echo()
+
+
+def _sizes(each: LineAnswer, places: Sequence[Place]) -> str:
+    if not places:
+        return "nothing"
+    shown = [each.line.shown(place.devices) for place in places]
+    ends = f"{shown[0]:,g}" if len(shown) == 1 else f"{shown[0]:,g}-{shown[-1]:,g}"
+    return f"{ends} {each.line.unit}"
+
+
+def _place_columns(each: LineAnswer, training: Training | None) -> list[Column]:
+    places = each.line.places
+    columns = [
+        Column(each.line.unit.capitalize(), [f"{each.line.shown(place.devices):,g}" for place in places]),
+        Column("sec/it", [_or(place.seconds, significant) for place in places], 2),
+        Column("tokens/s", [significant(place.throughput) for place in places], 3),
+        Column("efficiency (%)", [percent(place.efficiency, 1) for place in places]),
+        Column("95 %", [_interval(place.efficiency_low, place.efficiency_high, 100, 1) for place in places], 1),
+        Column(
+            "serial fraction (%)", [_or(place.serial_fraction, lambda value: percent(value, 2)) for place in places], 1
+        ),
+    ]
+    columns = [each_ for each_ in columns if any(cell != EMPTY for cell in each_.cells)]
+    return columns + _bill_columns(each.bills, training)
+
+
+def _bill_columns(bills: Sequence[Bill | None], training: Training | None) -> list[Column]:
+    if training is None:
+        return []
+    hours = [_or(bill and (bill.node_hours or bill.device_hours), significant) for bill in bills]
+    unit = "node-hours" if any(bill and bill.node_hours for bill in bills) else "device-hours"
+    columns = [
+        Column(unit, hours),
+        Column("days", [_or(bill and bill.seconds / 86400, lambda days: significant(days, 3)) for bill in bills], 1),
+    ]
+    if any(bill and bill.megawatt_hours for bill in bills):
+        columns.append(
+            Column("MWh", [_or(bill and bill.megawatt_hours, lambda value: significant(value, 3)) for bill in bills], 1)
+        )
+    return columns
+
+
+def _law_columns(each: LineAnswer, found: Analysis) -> list[Column]:
+    answers = [answer for answer in each.answers if answer.judged.fit]
+    to = [answer.to for answer in answers]
+    columns = [
+        Column("law", [TITLES[answer.judged.name] for answer in answers], left=True),
+        Column("parameters (%), 80 %", [_parameters(answer) for answer in answers], 3, left=True),
+        Column("one left out (%)", [_error(answer.judged.validation.one_out_error) for answer in answers], 2),
+        Column("larger foreseen (%)", [_error(answer.judged.validation.larger_error) for answer in answers], 1),
+    ]
+    bound = f"{100 * found.question.efficiency:g} %"
+    columns += [
+        Column(f"knee at {bound} ({each.line.unit})", [_knee(each, answer) for answer in answers]),
+        Column("knee 80 %", [_knee_interval(each, answer) for answer in answers], 2),
+    ]
+    return columns
+
+
+def _show_to(each: LineAnswer, found: Analysis) -> None:
+    """What each law says of the size of --to, with what a training would take there."""
+    training = found.question.training
+    answers = [answer for answer in each.answers if answer.to]
+    to = [answer.to for answer in answers]
+    cost = f", and for {training.title}" if training else ""
+    click.echo(f"At {found.question.to:,g} {each.line.unit}{cost}:")
+    columns = [
+        Column("law", [TITLES[answer.judged.name] for answer in answers], left=True),
+        Column("sec/it", [_or(at and at.seconds, significant) for at in to]),
+        Column("80 %", [_interval(at and at.low, at and at.high) for at in to]),
+        Column("efficiency (%)", [_or(at and at.efficiency, lambda value: percent(value, 1)) for at in to], 1),
+    ]
+    if any(at and at.error is not None for at in to):
+        columns.append(Column("off (%)", [_or(at and at.error, _signed) for at in to]))
+    print_fitting(columns + _bill_columns([at.bill if at else None for at in to], training), width())
+    if to[0] and to[0].beyond_batch:
+        click.echo(to[0].beyond_batch)
+    click.echo()
+
+
+def _held_out_columns(each: LineAnswer) -> list[Column]:
+    columns = [
+        Column(each.line.unit.capitalize(), [f"{each.line.shown(place.devices):,g}" for place in each.held_out]),
+        Column("sec/it", [_or(place.seconds, significant) for place in each.held_out]),
+    ]
+    for answer in each.answers:
+        if answer.held_out:
+            title = TITLES[answer.judged.name]
+            columns += [
+                Column(title, [_or(at.seconds, significant) for at in answer.held_out]),
+                Column("80 %", [_interval(at.low, at.high) for at in answer.held_out], 1),
+                Column("off (%)", [_or(at.error, _signed) + ("" if at.inside else " *") for at in answer.held_out]),
+            ]
+    return columns
+
+
+def _show_others(found: Analysis) -> None:
+    training = found.question.training
+    rows = [row for row, _ in found.others]
+    click.echo(f"Rows on no line{f', for {training.title}' if training else ''}:")
+    columns = [
+        Column("series", [row["series"] or EMPTY for row in rows], left=True),
+        Column("nodes", [_or(row["nodes"], str) for row in rows], 1),
+        Column("devices", [_or(row["devices"], str) for row in rows], 1),
+        Column("sec/it", [_or(row["step_seconds"], significant) for row in rows]),
+    ]
+    print_fitting(columns + _bill_columns([bill for _, bill in found.others], training), width())
+    click.echo()
+
+
+def _rise(each: LineAnswer) -> str:
+    """Whether the serial fraction grows with the size, which is no serial work."""
+    fractions = [place.serial_fraction for place in each.line.places if place.serial_fraction is not None]
+    if each.line.kind != "strong" or len(fractions) < 3 or fractions[0] <= 0 or fractions[-1] < _RISES * fractions[0]:
+        return ""
+    return (
+        f"The serial fraction rises from {percent(fractions[0], 2)} to {percent(fractions[-1], 2)} %: overhead that grows with the "
+        "size (communication, imbalance), which Amdahl's law has no term for."
+    )
+
+
+def _definitions(found: Analysis) -> str:
+    stars = any(at.inside is False for each in found.lines for answer in each.answers for at in answer.held_out)
+    star = " * outside the interval." if stars else ""
+    return (
+        "Intervals of laws are 80 %: parameters, a new run's noise, and how far laws drift beyond what they were fitted on. One left "
+        "out, larger foreseen: mean error of sizes predicted from the others, from smaller ones. Knee: against the smallest fitted "
+        f"size, in sizes that can be run.{star}"
+    )
+
+
+def _parameters(answer: Answer) -> str:
+    fit = answer.judged.fit
+    found = fit.parameters if fit else {}
+    return (
+        ", ".join(
+            f"{name} {_share(value)} ({_share(low)}-{_share(high)})" for name, (value, low, high) in found.items()
+        )
+        or EMPTY
+    )
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.3g}"
+
+
+def _error(value: float | None) -> str:
+    return EMPTY if value is None else percent(value, 1)
+
+
+def _signed(value: float) -> str:
+    return f"{100 * value:+.1f}"
+
+
+def _knee(each: LineAnswer, answer: Answer) -> str:
+    return _size_of_knee(each, answer.knee.devices) if answer.knee else EMPTY
+
+
+def _knee_interval(each: LineAnswer, answer: Answer) -> str:
+    knee = answer.knee
+    return f"{_size_of_knee(each, knee.low)}-{_size_of_knee(each, knee.high)}" if knee else EMPTY
+
+
+def _size_of_knee(each: LineAnswer, devices: float | None) -> str:
+    line = each.line
+    if devices is None:
+        return f">{line.shown(each.fitted[-1].devices * FARTHEST):,.0f}"
+    return f"{line.shown(whole(devices, line.replica, line.devices_per_node)):,g}"
+
+
+def _interval(low: float | None, high: float | None, scale: float = 1, decimals: int | None = None) -> str:
+    if low is None or high is None:
+        return EMPTY
+    if decimals is None:
+        return f"{significant(low * scale)}-{significant(high * scale)}"
+    return f"{low * scale:.{decimals}f}-{high * scale:.{decimals}f}"
+
+
+def _or(value: Any, text: Any) -> str:
+    return EMPTY if value is None else text(value)
+
+
+def document(found: Analysis) -> dict[str, Any]:
+    """Everything, raw: shares of 1, seconds, devices."""
+    question = found.question
+    return {
+        "efficiency": question.efficiency, "to": question.to, "fit_on": question.fit_on,
+        "training": question.training and question.training.title,
+        "lines": [_line_document(each) for each in found.lines],
+        "others": [
+            {"series": row["series"], "nodes": row["nodes"], "devices": row["devices"], "step_seconds": row["step_seconds"],
+             "training": _bill_document(bill)}
+            for row, bill in found.others
+        ],
+        "notes": list(found.reasons),
+    }  # fmt: skip
+
+
+def _line_document(each: LineAnswer) -> dict[str, Any]:
+    line = each.line
+    best = each.best
+    return {
+        "series": line.name, "kind": line.kind, "batch": line.batch, "unit": line.unit,
+        "devices_per_node": line.devices_per_node,
+        "rows": [
+            {
+                "devices": place.devices, "nodes": place.nodes, "step_seconds": place.seconds,
+                "tokens_per_second": place.throughput, "efficiency": place.efficiency,
+                "efficiency_low": place.efficiency_low, "efficiency_high": place.efficiency_high,
+                "serial_fraction": place.serial_fraction, "held_out": place in each.held_out,
+                "training": _bill_document(bill), "record": place.row["record"],
+            }
+            for place, bill in zip(line.places, each.bills, strict=True)
+        ],
+        "laws": [_answer_document(answer) for answer in each.answers],
+        "best": best.judged.name if best else None,
+    }  # fmt: skip
+
+
+def _answer_document(answer: Answer) -> dict[str, Any]:
+    judged, knee = answer.judged, answer.knee
+    if judged.fit is None:
+        return {"law": judged.name, "reason": judged.reason}
+    return {
+        "law": judged.name,
+        "parameters": {name: {"value": value, "low": low, "high": high} for name, (value, low, high) in judged.fit.parameters.items()},
+        "one_left_out_error": judged.validation.one_out_error, "larger_foreseen_error": judged.validation.larger_error,
+        "validation": _validation_document(judged.validation),
+        "knee": knee and {"devices": knee.devices, "low": knee.low, "high": knee.high},
+        "to": answer.to and _at_document(answer.to), "held_out": [_at_document(at) for at in answer.held_out],
+    }  # fmt: skip
+
+
+def _validation_document(found: Validation) -> dict[str, Any]:
+    return {
+        name: [
+            {"devices": each.devices, "from": each.from_devices, "error": each.error, "covered": each.covered}
+            for each in group
+        ]
+        for name, group in (("one_left_out", found.one_out), ("larger_foreseen", found.larger))
+    }
+
+
+def _at_document(at: At) -> dict[str, Any]:
+    return {
+        "devices": at.devices, "step_seconds": at.seconds, "low": at.low, "high": at.high, "tokens_per_second": at.tokens_per_second,
+        "efficiency": at.efficiency, "error": at.error, "inside": at.inside, "training": _bill_document(at.bill),
+    }  # fmt: skip
+
+
+def _bill_document(bill: Bill | None) -> dict[str, float | None] | None:
+    return bill and {
+        "seconds": bill.seconds, "node_hours": bill.node_hours, "device_hours": bill.device_hours,
+        "megawatt_hours": bill.megawatt_hours,
+    }  # fmt: skip

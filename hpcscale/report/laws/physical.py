@@ -1,0 +1,125 @@
+"""The physical model of cost/ on a line: calibrated on some of its rows, then asked about other sizes.
+
+What is believed before it sees the rows: for runs of one's own, what published rows say of such devices; for published rows only
+the priors, since the constants that were learned from published rows may have seen the very rows that are to be foreseen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hpcscale.cost.constants import Fitted
+from hpcscale.cost.tables import Predicted, predict_rows
+from hpcscale.ingest.predicted import configuration
+from hpcscale.report.laws.fit import Band
+from hpcscale.report.laws.forms import PHYSICAL, Floats
+from hpcscale.report.laws.lines import Line, Place
+
+_GRID = 24  # sizes between which the curve is interpolated
+_SYSTEM = "line"  # what the fit calls the rows of a line where they name no machine
+
+
+class Unable(Exception):
+    """The model cannot be asked about this line; the text is the reason."""
+
+
+@dataclass(frozen=True)
+class PhysicalFit:
+    """``line``: all rows (their configurations are known, their times need not be); ``known``: devices of those fitted on."""
+
+    line: Line
+    known: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        return PHYSICAL
+
+    @property
+    def parameters(self) -> dict[str, tuple[float, float, float]]:
+        return {}  # some thirty constants; hpcscale plan --explain shows what a time consists of
+
+    def cost(self, devices: Floats) -> Floats:
+        return self.band(devices).middle
+
+    def band(self, devices: Floats) -> Band:
+        return _predict(self.line, self.known, devices)
+
+    def efficiency(self, devices: Floats, base: float) -> Band:
+        start = self.cost(np.array([base]))
+        found = self.band(devices)
+        return Band(start / found.middle, start / found.high, start / found.low)
+
+
+def fit(line: Line, places: Sequence[Place]) -> PhysicalFit:
+    """Raises Unable where the model, the device or the layout is not known well enough."""
+    made = PhysicalFit(line, tuple(place.devices for place in places))
+    made.cost(np.array([float(places[-1].devices)]))
+    return made
+
+
+def _predict(line: Line, known: tuple[int, ...], devices: Floats) -> Band:
+    """At sizes that are whole replicas; between them along straight lines of the logarithms."""
+    asked = sorted({float(size) for size in devices if _possible(line, size)} | set(_grid(line, devices)))
+    pilots = [place for place in line.places if place.devices in known]
+    rows = [{**_columns(place.row), "sec_per_iter": _seconds(place)} for place in pilots]
+    rows += [_columns(_scaled(line, size)) for size in asked]
+    learned: Fitted | None = {} if pilots[0].row["origin"] == "published" else None
+    found = predict_rows(rows, pilot=len(pilots), learned=learned, use_calibrations=False)
+    able = [(size, each) for size, each in zip(asked, found[len(pilots) :], strict=True) if each.seconds is not None]
+    if not able:
+        raise Unable(next((each.reason for each in found if each.reason), "no row can be predicted"))
+    logs = np.log([size for size, _ in able])
+    middle, low, high = (
+        np.exp(np.interp(np.log(devices), logs, np.log(_costs(line, able, end)))) for end in ("seconds", "low", "high")
+    )
+    return Band(middle, low, high)
+
+
+def _costs(line: Line, able: Sequence[tuple[float, Predicted]], end: str) -> list[float]:
+    """Device-seconds per token."""
+    return [size * getattr(each, end) / _tokens(line, size) for size, each in able]
+
+
+def _tokens(line: Line, size: float) -> float:
+    """Of a step."""
+    length = line.places[0].row["sequence_length"] or 1
+    return line.batch * length * (size if line.kind == "weak" else 1)
+
+
+def _seconds(place: Place) -> float:
+    """Of a step, as its throughput says: a document's own seconds and its tokens/s may differ by their rounding."""
+    return place.row["tokens_per_step"] / place.throughput
+
+
+def _grid(line: Line, devices: Floats) -> list[float]:
+    """Whole numbers of replicas over the range that is asked for."""
+    low, high = min(devices.min(), line.sizes[0]), max(devices.max(), line.sizes[-1])
+    replicas = np.unique(np.round(np.geomspace(max(1, low / line.replica), max(1, high / line.replica), _GRID)))
+    return [float(each * line.replica) for each in replicas]
+
+
+def _possible(line: Line, size: float) -> bool:
+    return size >= line.replica and size % line.replica == 0
+
+
+def _scaled(line: Line, size: float) -> dict[str, Any]:
+    """The configuration of the nearest measured size with more or fewer replicas."""
+    row = min(line.places, key=lambda place: abs(np.log(place.devices / size))).row
+    factor = size / row["devices"]
+    batch = row["global_batch_size"] * (factor if line.kind == "weak" else 1)
+    return {
+        **row, "devices": round(size), "dp": round(row["dp"] * factor) if row["dp"] else None, "global_batch_size": batch,
+        "ranks": round(row["ranks"] * factor) if row["ranks"] else None,
+        "nodes": max(1, round(row["nodes"] * factor)) if row["nodes"] else None,
+    }  # fmt: skip
+
+
+def _columns(row: dict[str, Any]) -> dict[str, Any]:
+    found = configuration(row)
+    if found is None:
+        raise Unable(f"the catalogue has no model '{row['model']}'")
+    return {**found, "system": found["system"] or _SYSTEM}
