@@ -116,7 +116,6 @@ def _bill_columns(bills: Sequence[Bill | None], training: Training | None) -> li
 
 def _law_columns(each: LineAnswer, found: Analysis) -> list[Column]:
     answers = [answer for answer in each.answers if answer.judged.fit]
-    to = [answer.to for answer in answers]
     columns = [
         Column("law", [TITLES[answer.judged.name] for answer in answers], left=True),
         Column("parameters (%), 80 %", [_parameters(answer) for answer in answers], 3, left=True),
