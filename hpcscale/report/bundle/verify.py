@@ -82,8 +82,10 @@ def verify(archive: Path, most_bytes: int) -> Verdict:
 
 def _check_argument(argument: str, names: Sequence[str], archive: Path) -> None:
     """A stranger's manifest may not have this computer's files reported."""
-    if argument not in names and not any(name.startswith(f"{argument}/") for name in names):
-        raise InputError(Problem(str(archive), 0, 0, f"reports on {argument!r}, which is not in it"))
+    is_table = argument in names and argument.endswith(".csv")
+    is_runs = argument.startswith("runs/") and any(name.startswith(f"{argument}/") for name in names)
+    if not is_table and not is_runs:
+        raise InputError(Problem(str(archive), 0, 0, f"reports on {argument!r}, which is neither runs nor a table in it"))
 
 
 def _text(path: Path) -> str:

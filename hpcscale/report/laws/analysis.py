@@ -15,6 +15,10 @@ from hpcscale.report.laws.validation import Judged, judged
 from hpcscale.spec.problems import InputError, suggestion
 
 
+# Sizes foreseen from smaller ones without which laws are not ranked: three of them need four sizes.
+_TOLD_BY = 3
+
+
 @dataclass(frozen=True)
 class Question:
     """``to``: a size in nodes (devices where the table has no nodes). ``fit_on``: the sizes that laws may see, the same way."""
@@ -62,8 +66,8 @@ class LineAnswer:
 
     @property
     def best(self) -> Answer | None:
-        """The law that foresaw larger sizes best; None where that cannot be told."""
-        able = [each for each in self.answers if each.judged.fit and each.judged.validation.larger_error is not None]
+        """The law that foresaw larger sizes best; None where too few were there to tell."""
+        able = [each for each in self.answers if each.judged.fit and len(each.judged.validation.larger) >= _TOLD_BY]
         return min(able, key=lambda each: each.judged.validation.larger_error or 0.0) if len(able) > 1 else None
 
 

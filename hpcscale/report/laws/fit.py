@@ -23,10 +23,10 @@ DRAWS = 400
 LOW, HIGH = 0.1, 0.9
 # How many rows' worth of belief the noise of runs in general has.
 _BELIEF = 4.0
-# How far a law is off for each factor e beyond what it was fitted on (standard deviation of log time): Amdahl from the three
-# smallest sizes is off by 6 % at 8 times, by 3 % at 2 times and by 2 % at larger ones of three published series. What the fitted
-# rows themselves show (each predicted from smaller ones) is added to it, as so many rows' worth of belief allow.
-DRIFT = 0.04
+# How far a law drifts off for each factor e beyond what it was fitted on (standard deviation of log time). Amdahl from the three
+# smallest sizes of a published line is off by 6 % at 8 times, 3 % at 2 times and 2 % at larger ones. What the fitted rows themselves
+# show (each predicted from smaller ones) counts beside it, against _BELIEF rows' worth of this.
+DRIFT = 0.02
 
 
 @dataclass(frozen=True)

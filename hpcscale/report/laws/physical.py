@@ -12,15 +12,18 @@ from typing import Any
 
 import numpy as np
 
+from hpcscale.cost import cases as cases_of
 from hpcscale.cost.constants import Fitted
-from hpcscale.cost.tables import Predicted, predict_rows
+from hpcscale.cost.of_rows import Described, described
+from hpcscale.cost.predict import predict
+from hpcscale.cost.tables import calibrated
 from hpcscale.ingest.predicted import configuration
 from hpcscale.report.laws.fit import Band
 from hpcscale.report.laws.forms import PHYSICAL, Floats
 from hpcscale.report.laws.lines import Line, Place
+from hpcscale.spec.machine import Calibration
 
 _GRID = 24  # sizes between which the curve is interpolated
-_SYSTEM = "line"  # what the fit calls the rows of a line where they name no machine
 
 
 class Unable(Exception):
@@ -29,10 +32,11 @@ class Unable(Exception):
 
 @dataclass(frozen=True)
 class PhysicalFit:
-    """``line``: all rows (their configurations are known, their times need not be); ``known``: devices of those fitted on."""
+    """``line``: all rows, of which the configurations are used, not the times; ``learned``: what it started from."""
 
     line: Line
-    known: tuple[int, ...]
+    calibration: Calibration
+    learned: Fitted | None
 
     @property
     def name(self) -> str:
@@ -46,7 +50,7 @@ class PhysicalFit:
         return self.band(devices).middle
 
     def band(self, devices: Floats) -> Band:
-        return _predict(self.line, self.known, devices)
+        return _predict(self, devices)
 
     def efficiency(self, devices: Floats, base: float) -> Band:
         start = self.cost(np.array([base]))
@@ -56,32 +60,29 @@ class PhysicalFit:
 
 def fit(line: Line, places: Sequence[Place]) -> PhysicalFit:
     """Raises Unable where the model, the device or the layout is not known well enough."""
-    made = PhysicalFit(line, tuple(place.devices for place in places))
-    made.cost(np.array([float(places[-1].devices)]))
-    return made
+    rows = [{**_columns(place.row), "sec_per_iter": _seconds(place)} for place in places]
+    found = [_described(row) for row in rows]
+    learned: Fitted | None = {} if places[0].row["origin"] == "published" else None
+    return PhysicalFit(line, calibrated(rows, found, line.name, learned), learned)
 
 
-def _predict(line: Line, known: tuple[int, ...], devices: Floats) -> Band:
+def _predict(made: PhysicalFit, devices: Floats) -> Band:
     """At sizes that are whole replicas; between them along straight lines of the logarithms."""
+    line = made.line
     asked = sorted({float(size) for size in devices if _possible(line, size)} | set(_grid(line, devices)))
-    pilots = [place for place in line.places if place.devices in known]
-    rows = [{**_columns(place.row), "sec_per_iter": _seconds(place)} for place in pilots]
-    rows += [_columns(_scaled(line, size)) for size in asked]
-    learned: Fitted | None = {} if pilots[0].row["origin"] == "published" else None
-    found = predict_rows(rows, pilot=len(pilots), learned=learned, use_calibrations=False)
-    able = [(size, each) for size, each in zip(asked, found[len(pilots) :], strict=True) if each.seconds is not None]
-    if not able:
-        raise Unable(next((each.reason for each in found if each.reason), "no row can be predicted"))
-    logs = np.log([size for size, _ in able])
-    middle, low, high = (
-        np.exp(np.interp(np.log(devices), logs, np.log(_costs(line, able, end)))) for end in ("seconds", "low", "high")
-    )
-    return Band(middle, low, high)
+    found = [_described(_columns(_scaled(line, size))) for size in asked]
+    cases = cases_of.made([each.values or {} for each in found])
+    predictions = predict(cases, [each.kind for each in found], [made.calibration] * len(found), made.learned)
+    costs = np.array(asked) / np.array([_tokens(line, size) for size in asked])
+    ends = (predictions.seconds, predictions.low, predictions.high)
+    return Band(*(np.exp(np.interp(np.log(devices), np.log(asked), np.log(seconds * costs))) for seconds in ends))
 
 
-def _costs(line: Line, able: Sequence[tuple[float, Predicted]], end: str) -> list[float]:
-    """Device-seconds per token."""
-    return [size * getattr(each, end) / _tokens(line, size) for size, each in able]
+def _described(row: dict[str, Any]) -> Described:
+    found = described(row)
+    if found.values is None:
+        raise Unable(found.reason)
+    return found
 
 
 def _tokens(line: Line, size: float) -> float:
@@ -122,4 +123,4 @@ def _columns(row: dict[str, Any]) -> dict[str, Any]:
     found = configuration(row)
     if found is None:
         raise Unable(f"the catalogue has no model '{row['model']}'")
-    return {**found, "system": found["system"] or _SYSTEM}
+    return found
