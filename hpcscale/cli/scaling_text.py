@@ -58,13 +58,10 @@ def _show_line(each: LineAnswer, found: Analysis) -> None:
     for answer in each.answers:
         if answer.judged.reason:
             click.echo(f"{TITLES[answer.judged.name]}: no fit: {answer.judged.reason}")
-    best = each.best
-    if best is not None:
-        tested = best.judged.validation
-        click.echo(
-            f"Foresaw larger sizes best: {TITLES[best.judged.name]} (off by {percent(tested.larger_error or 0.0, 1)} % in the mean of "
-            f"{len(tested.larger)})."
-        )
+    ranked = each.ranked
+    if ranked:
+        said = ", ".join(f"{TITLES[answer.judged.name]} {percent(error, 1)} %" for answer, error, _ in ranked)
+        click.echo(f"Foresaw larger sizes, mean error in the tests that all took ({ranked[0][2]}): {said}.")
     click.echo()
     if found.question.to:
         _show_to(each, found)
@@ -271,7 +268,6 @@ def document(found: Analysis) -> dict[str, Any]:
 
 def _line_document(each: LineAnswer) -> dict[str, Any]:
     line = each.line
-    best = each.best
     return {
         "series": line.name, "kind": line.kind, "batch": line.batch, "unit": line.unit,
         "devices_per_node": line.devices_per_node,
@@ -286,7 +282,7 @@ def _line_document(each: LineAnswer) -> dict[str, Any]:
             for place, bill in zip(line.places, each.bills, strict=True)
         ],
         "laws": [_answer_document(answer) for answer in each.answers],
-        "best": best.judged.name if best else None,
+        "ranked": [{"law": answer.judged.name, "error": error, "tests": tests} for answer, error, tests in each.ranked],
     }  # fmt: skip
 
 

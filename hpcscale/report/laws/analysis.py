@@ -14,9 +14,8 @@ from hpcscale.report.laws.training import Bill, Training, bill, bill_of, tokens_
 from hpcscale.report.laws.validation import Judged, judged
 from hpcscale.spec.problems import InputError, suggestion
 
-
-# Sizes foreseen from smaller ones without which laws are not ranked: three of them need four sizes.
-_TOLD_BY = 3
+# Fitted sizes below which laws are not ranked: with three there is one test, which anybody may pass by chance.
+_TOLD_BY = 4
 
 
 @dataclass(frozen=True)
@@ -65,10 +64,21 @@ class LineAnswer:
     bills: tuple[Bill | None, ...]  # of the line's places
 
     @property
-    def best(self) -> Answer | None:
-        """The law that foresaw larger sizes best; None where too few were there to tell."""
-        able = [each for each in self.answers if each.judged.fit and len(each.judged.validation.larger) >= _TOLD_BY]
-        return min(able, key=lambda each: each.judged.validation.larger_error or 0.0) if len(able) > 1 else None
+    def ranked(self) -> list[tuple[Answer, float, int]]:
+        """Laws with their mean error in larger sizes foreseen, the best first, over the tests that all of them took (and how many
+        those were). Empty where too few sizes were there to tell."""
+        able = [each for each in self.answers if each.judged.fit and each.judged.validation.larger]
+        if len(able) < 2 or len(self.fitted) < _TOLD_BY:
+            return []
+        tests = [
+            {(test.from_devices, test.devices): abs(test.error) for test in each.judged.validation.larger}
+            for each in able
+        ]
+        common = set.intersection(*map(set, tests))
+        errors = [sum(errors[test] for test in common) / len(common) for errors in tests] if common else []
+        return sorted(
+            ((each, error, len(common)) for each, error in zip(able, errors, strict=False)), key=lambda each: each[1]
+        )
 
 
 @dataclass(frozen=True)
