@@ -1,6 +1,7 @@
 """Energy of measured rows: from the steps' counters, from accounting beside the record, and as the command shows it."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -108,3 +109,25 @@ def test_a_wrong_file_is_one_sentence_and_exit_code_2(cli: Cli, write_run: Calla
     done = cli("energy", "runs/s", "--sacct", "sacct.txt")
     assert (done.returncode, done.stdout) == (2, "")
     assert "sacct.txt:1:1: the first line names no column JobIDRaw" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_slurm_is_asked_about_the_jobs_of_the_ledger(cli: Cli, write_run: Callable[..., Path], tmp_path: Path):
+    write_run(tmp_path / "runs", [1, 1, 2], name="77.0")
+    job = {"kind": "submitted", "point": "dp2", "hash": "00000000", "job": "77", "time": 1.0, "scheduler": "slurm"}
+    (tmp_path / "runs/s/ledger.jsonl").write_text(json.dumps(job) + "\n")
+    sacct = tmp_path / "bin/sacct"
+    sacct.parent.mkdir()
+    sacct.write_text(
+        '#!/bin/sh\ncase "$*" in *--jobs=77*) printf "JobIDRaw|ConsumedEnergyRaw|ElapsedRaw|NNodes\\n77|50000|100|1\\n";; esac\n'
+    )
+    sacct.chmod(0o755)
+    found = json.loads(cli("energy", "runs/s", "--json", PATH=f"{sacct.parent}:{os.environ['PATH']}").stdout)
+    assert found["rows"][0]["watts_per_device"] == 250
+
+
+def test_an_accounting_that_cannot_be_asked_is_named(cli: Cli, write_run: Callable[..., Path], tmp_path: Path):
+    write_run(tmp_path / "runs", [1, 1, 2], name="77.0")
+    job = {"kind": "submitted", "point": "dp2", "hash": "00000000", "job": "77", "time": 1.0, "scheduler": "slurm"}
+    (tmp_path / "runs/s/ledger.jsonl").write_text(json.dumps(job) + "\n")
+    done = cli("energy", "runs/s", PATH=str(tmp_path))
+    assert done.returncode == 1 and "sacct is not on the PATH" in done.stdout

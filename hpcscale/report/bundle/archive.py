@@ -67,7 +67,7 @@ def _members(tar: tarfile.TarFile, archive: Path, folder: Path, most_bytes: int)
         seen.add(member.name)
         total += member.size
         if total > most_bytes or len(seen) > _MOST_FILES:
-            limit = f"{most_bytes / 2**30:g} GiB"
+            limit = f"{most_bytes / 2**30:.3g} GiB"
             raise InputError(
                 Problem(str(archive), 0, 0, f"unpacks to more than {limit}; if you trust it, allow more with --max-gib")
             )

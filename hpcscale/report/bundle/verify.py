@@ -85,7 +85,9 @@ def _check_argument(argument: str, names: Sequence[str], archive: Path) -> None:
     is_table = argument in names and argument.endswith(".csv")
     is_runs = argument.startswith("runs/") and any(name.startswith(f"{argument}/") for name in names)
     if not is_table and not is_runs:
-        raise InputError(Problem(str(archive), 0, 0, f"reports on {argument!r}, which is neither runs nor a table in it"))
+        raise InputError(
+            Problem(str(archive), 0, 0, f"reports on {argument!r}, which is neither runs nor a table in it")
+        )
 
 
 def _text(path: Path) -> str:
