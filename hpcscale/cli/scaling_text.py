@@ -17,6 +17,7 @@ from hpcscale.report.laws.validation import Validation
 from hpcscale.report.text import percent, significant
 
 EMPTY = "-"
+_MOST_ALONE = 3
 # Karp and Flatt: a serial fraction that grows with the size is overhead that grows, not serial work.
 _RISES = 1.25
 
@@ -28,12 +29,24 @@ def show(found: Analysis) -> None:
         _show_line(each, found)
     if found.others and (training or not found.lines):
         _show_others(found)
-    for reason in found.reasons:
-        click.echo(f"note: {reason}")
+    _show_notes(found.reasons)
     if not found.lines and not found.reasons:
         click.echo("No two rows can be compared, so there is no scaling to see.")
     if found.lines:
         click.echo(_definitions(found))
+
+
+def _show_notes(reasons: Sequence[str]) -> None:
+    """A table may have a hundred series of one size, which nobody wants listed."""
+    alone = [reason for reason in reasons if "only one size" in reason]
+    others = [reason for reason in reasons if reason not in alone]
+    shown = (
+        [*others, *alone]
+        if len(alone) <= _MOST_ALONE
+        else [*others, f"{len(alone)} series have only one size (--json names them)"]
+    )
+    for reason in shown:
+        click.echo(f"note: {reason}")
 
 
 def _show_line(each: LineAnswer, found: Analysis) -> None:
@@ -195,7 +208,7 @@ def _definitions(found: Analysis) -> str:
     return (
         "Intervals of laws are 80 %: parameters, a new run's noise, and how far laws drift beyond what they were fitted on. One left "
         "out, larger foreseen: mean error of sizes predicted from the others, from smaller ones. Knee: against the smallest fitted "
-        f"size, in sizes that can be run.{star}"
+        f"size, in whole replicas of the model on whole nodes.{star}"
     )
 
 
@@ -228,7 +241,8 @@ def _knee(each: LineAnswer, answer: Answer) -> str:
 
 def _knee_interval(each: LineAnswer, answer: Answer) -> str:
     knee = answer.knee
-    return f"{_size_of_knee(each, knee.low)}-{_size_of_knee(each, knee.high)}" if knee else EMPTY
+    ends = [_size_of_knee(each, end) for end in (knee.low, knee.high)] if knee else [EMPTY]
+    return "-".join(dict.fromkeys(ends))
 
 
 def _size_of_knee(each: LineAnswer, devices: float | None) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from hpcscale.ingest.predicted import configuration
 from hpcscale.report.laws.fit import Band
 from hpcscale.report.laws.forms import PHYSICAL, Floats
 from hpcscale.report.laws.lines import Line, Place
+from hpcscale.spec import locate, machine
 from hpcscale.spec.machine import Calibration
 
 _GRID = 24  # sizes between which the curve is interpolated
@@ -97,14 +99,29 @@ def _seconds(place: Place) -> float:
 
 
 def _grid(line: Line, devices: Floats) -> list[float]:
-    """Whole numbers of replicas over the range that is asked for."""
-    low, high = min(devices.min(), line.sizes[0]), max(devices.max(), line.sizes[-1])
-    replicas = np.unique(np.round(np.geomspace(max(1, low / line.replica), max(1, high / line.replica), _GRID)))
-    return [float(each * line.replica) for each in replicas]
+    """Sizes over the range that is asked for at which the batch divides evenly among whole replicas; those between them would
+    leave replicas waiting, and nobody runs them."""
+    low, high = min(devices.min(), line.sizes[0]) / line.replica, max(devices.max(), line.sizes[-1]) / line.replica
+    row = line.places[0].row
+    if line.kind == "weak" or not row["dp"]:
+        counts = np.unique(np.round(np.geomspace(max(1, low), max(1, high), _GRID))).tolist()
+    else:
+        shares = int(line.batch // (row["micro_batch_size"] or 1))
+        counts = [count for count in range(1, shares + 1) if shares % count == 0 and low <= count]
+        above = next((i for i, count in enumerate(counts) if count >= high), None)
+        # beyond one micro batch a replica there is nothing to run; what the model says there is as good as any
+        counts = counts[: above + 1] if above is not None else [*counts, float(np.ceil(high))]
+    return [float(count * line.replica) for count in counts]
 
 
 def _possible(line: Line, size: float) -> bool:
-    return size >= line.replica and size % line.replica == 0
+    """Whether a run of this size exists: it is one of the line's, or its batch divides."""
+    if size in line.sizes:
+        return True
+    replicas, rest = divmod(size, line.replica)
+    row = line.places[0].row
+    evenly = line.kind == "weak" or not row["dp"] or line.batch % (replicas * (row["micro_batch_size"] or 1)) == 0
+    return replicas >= 1 and rest == 0 and evenly
 
 
 def _scaled(line: Line, size: float) -> dict[str, Any]:
@@ -123,4 +140,12 @@ def _columns(row: dict[str, Any]) -> dict[str, Any]:
     found = configuration(row)
     if found is None:
         raise Unable(f"the catalogue has no model '{row['model']}'")
-    return found
+    # The rows of a calibration are known by their device, so a table that names the machine alone gets it from there.
+    return {**found, "gpu_type": found["gpu_type"] or _device(found["system"])}
+
+
+@lru_cache
+def _device(system: str | None) -> str | None:
+    if system is None or system not in locate.available("machines"):
+        return None
+    return machine.read(locate.find(system, "machines", "machine")).device_facts.name

@@ -174,10 +174,17 @@ def _axes(top: Axes, bottom: Axes, line: Line, sizes: Floats) -> None:
     bottom.xaxis.set_major_locator(FixedLocator(ticks[:: 1 + len(ticks) // 9]))
     bottom.xaxis.set_minor_locator(NullLocator())
     bottom.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    top.set_yscale("log")
-    top.yaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
+    seconds = [
+        place.device_seconds_per_token * float(_step(line, np.array([float(place.devices)]))[0])
+        for place in line.places
+    ]
+    if line.kind == "strong" and max(seconds) > 2 * min(seconds):
+        top.set_yscale("log")
+        top.yaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
+        top.yaxis.set_minor_formatter(NullFormatter())
+    else:  # a weak line's times are nearly the same: from zero, or every loss looks large
+        top.set_ylim(0, min(top.get_ylim()[1], 2 * max(seconds)))
     top.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-    top.yaxis.set_minor_formatter(NullFormatter())
     bottom.set_ylim(0, max(110.0, 105 * max(place.efficiency for place in line.places)))
     bottom.set_yticks(range(0, 101, 20))
     for axes in (top, bottom):
