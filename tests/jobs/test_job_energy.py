@@ -95,14 +95,14 @@ def test_power_and_energy_of_one_node_are_multiplied_and_it_says_so():
     assert found.note == "the file's figures are one node's; times 48 nodes"
 
 
-def test_measured_is_taken_before_ideal_and_nodes_blocks_are_not_read():
-    text = (
-        statistics(1, 100.0, 50.0)
-        + statistics(1, 120.0, 60.0, "MEASURED").split("\n\n")[1]
-        + "-" * 80
-        + "\n ENERGY CONSUMPTION OF NODE (MEASURED) : 9\n"
-    )
+def test_measured_is_taken_before_ideal():
+    text = statistics(1, 100.0, 50.0) + statistics(1, 120.0, 60.0, "MEASURED").split("\n\n")[1]
     assert read_statistics(text, "f")[1] == JobEnergy(60.0 * 3600, 1800, "pjm: MEASURED", 1)
+
+
+def test_the_blocks_of_single_nodes_are_not_the_jobs():
+    text = statistics(1, 100.0, 50.0) + "-" * 80 + "\n ENERGY CONSUMPTION OF NODE (MEASURED) : 9\n"
+    assert read_statistics(text, "f")[1] == JobEnergy(50.0 * 3600, 1800, "pjm: IDEAL", 1)
 
 
 def test_a_statistics_file_without_power_has_no_energy_and_another_file_is_refused():
