@@ -64,7 +64,7 @@ def command(
     Laws: Amdahl's (strong lines), Gustafson's (weak lines), Gunther's USL from five sizes on, and hpcscale's own model of a step.
     Each says how well it foresaw larger sizes from smaller ones.
     """
-    from hpcscale.cli import scaling_text
+    from hpcscale.cli import scaling_json, scaling_text
     from hpcscale.ingest import schema
     from hpcscale.report.build import build
     from hpcscale.report.laws.analysis import Question, analyse
@@ -80,7 +80,7 @@ def command(
     asked = Question(to, efficiency, _range(fit_on), _training(tokens, steps, batch), series)
     found = analyse(schema.rows(build(arguments, runs).frame), asked)
     if as_json:
-        options.print_json(scaling_text.document(found))
+        options.print_json(scaling_json.document(found))
     else:
         scaling_text.show(found)
     if chart is not None:
