@@ -32,6 +32,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "predict": ("predict", "Add predicted seconds per step and memory to a table of configurations."),
     "report": ("report", "Print the scaling table of studies, runs and published tables; draw the chart."),
+    "scaling": (
+        "scaling",
+        "Fit scaling laws, carry them on to larger sizes, find the knee, count what a training takes.",
+    ),
+    "energy": ("energy", "Energy of a study's jobs from counters and accounting; tokens per joule, energy to train."),
+    "bundle": ("bundle", "Archive a study with its records, report and versions; nothing personal is in it."),
+    "verify": ("verify", "Report again from the records in an archive, and say whether it is the same."),
     "import": ("importing", "Turn logs of other frameworks into runs that the report shows."),
     "audit": ("audit", "Recompute a published scaling table from itself: does each row add up, and if not, why."),
     "data": ("data", "Turn text files into training data (Megatron's .bin and .idx)."),

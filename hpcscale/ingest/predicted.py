@@ -118,6 +118,12 @@ def _model(name: str | None) -> Model | None:
         return None  # a table may be of a model that the catalogue lacks
 
 
+def configuration(row: Row) -> Row | None:
+    """What a row ran, under the names of tables for ``hpcscale predict``; None if its model is not in the catalogue."""
+    model = _model(row["model"])
+    return None if model is None else columns(row, model)
+
+
 def columns(row: Row, model: Model | None) -> Row:
     """The row under the names of tables for ``hpcscale predict``."""
     if model is None:

@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from hpcscale.cost.flops import OWN, convention
-from hpcscale.ingest import imported, schema
+from hpcscale.ingest import energy, imported, schema
 from hpcscale.ingest.describe import described, model_of
 from hpcscale.ingest.rates import rates
 from hpcscale.record.attempt import RECORD, attempts
@@ -164,6 +164,7 @@ def _row(runs: list[Run], convention_name: str) -> dict[str, Any]:
         steps = sum(imported.steps_of(line) for run in measured for line in run.steps)
         row |= {"repeats": len(measured), "measured_steps": steps}
         row |= _times(measured, row)
+        row |= _energy(measured, row)
     if first.record is not None and imported.is_imported(first.description):
         row |= imported.printed(first.record, first.steps)
         row.setdefault("tokens_per_second_per_device", row.get("tokens_per_second_per_device_published"))
@@ -171,6 +172,12 @@ def _row(runs: list[Run], convention_name: str) -> dict[str, Any]:
     if model is not None:
         row |= rates(row, model, convention(convention_name))
     return row
+
+
+def _energy(runs: list[Run], row: dict[str, Any]) -> dict[str, Any]:
+    records = [run.record for run in runs if run.record is not None]
+    steps = [line for run in runs for line in run.steps]
+    return energy.columns(steps, records[0].run.get("energy_source"), [record.path.parent for record in records], row)
 
 
 def _times(runs: list[Run], row: dict[str, Any]) -> dict[str, Any]:

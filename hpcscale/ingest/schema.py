@@ -87,6 +87,13 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column("loss_first", "float", "loss of the first step"),
     Column("loss_last", "float", "loss of the last step"),
+    # Energy (ingest/energy.py says what each source covers)
+    Column("energy_joules_per_step", "float", "joules of a step, of all that the source covers"),
+    Column("watts_per_device", "float", "mean power of that over the devices"),
+    Column("tokens_per_joule", "float", "tokens_per_step / energy_joules_per_step"),
+    Column(
+        "energy_source", "text", "nvml, rapl (with what was counted), sacct, pjm; as the record or the accounting says"
+    ),
     # Rates
     Column("flops_convention", "text", "the convention of cost/flops.py that TFLOPs, MFU and HFU use"),
     Column("flops_per_token", "float", "FLOPs a token under that convention, forward and backward"),

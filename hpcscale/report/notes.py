@@ -10,6 +10,7 @@ from typing import Any
 from hpcscale.audit.documents import document
 from hpcscale.audit.recompute import Check
 from hpcscale.cost.flops import convention
+from hpcscale.ingest.energy import covers
 from hpcscale.report import text
 
 Row = dict[str, Any]
@@ -79,6 +80,7 @@ def definitions(rows: Sequence[Row]) -> list[str]:
         *_interval(rows),
         *_predictions(rows),
         *_efficiency(rows),
+        *_energy(rows),
         *_records(rows),
     ]
 
@@ -146,6 +148,11 @@ def _efficiency(rows: Sequence[Row]) -> list[str]:
         counted = "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common())
         lines.append(f"No efficiency for {reasons.total()} row{'s' * (reasons.total() > 1)}: {counted}.")
     return lines
+
+
+def _energy(rows: Sequence[Row]) -> list[str]:
+    sources = dict.fromkeys(row["energy_source"] for row in rows if row["energy_source"])
+    return [f"Energy from {source}: {covers(source)}." for source in sources]
 
 
 def _records(rows: Sequence[Row]) -> list[str]:

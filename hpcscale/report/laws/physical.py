@@ -1,0 +1,151 @@
+"""The physical model of cost/ on a line: calibrated on some of its rows, then asked about other sizes.
+
+What is believed before it sees the rows: for runs of one's own, what published rows say of such devices; for published rows only
+the priors, since the constants that were learned from published rows may have seen the very rows that are to be foreseen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from hpcscale.cost import cases as cases_of
+from hpcscale.cost.constants import Fitted
+from hpcscale.cost.of_rows import Described, described
+from hpcscale.cost.predict import predict
+from hpcscale.cost.tables import calibrated
+from hpcscale.ingest.predicted import configuration
+from hpcscale.report.laws.fit import Band
+from hpcscale.report.laws.forms import PHYSICAL, Floats
+from hpcscale.report.laws.lines import Line, Place
+from hpcscale.spec import locate, machine
+from hpcscale.spec.machine import Calibration
+
+_GRID = 24  # sizes between which the curve is interpolated
+
+
+class Unable(Exception):
+    """The model cannot be asked about this line; the text is the reason."""
+
+
+@dataclass(frozen=True)
+class PhysicalFit:
+    """``line``: all rows, of which the configurations are used, not the times; ``learned``: what it started from."""
+
+    line: Line
+    calibration: Calibration
+    learned: Fitted | None
+
+    @property
+    def name(self) -> str:
+        return PHYSICAL
+
+    @property
+    def parameters(self) -> dict[str, tuple[float, float, float]]:
+        return {}  # some thirty constants; hpcscale plan --explain shows what a time consists of
+
+    def cost(self, devices: Floats) -> Floats:
+        return self.band(devices).middle
+
+    def band(self, devices: Floats) -> Band:
+        return _predict(self, devices)
+
+    def efficiency(self, devices: Floats, base: float) -> Band:
+        start = self.cost(np.array([base]))
+        found = self.band(devices)
+        return Band(start / found.middle, start / found.high, start / found.low)
+
+
+def fit(line: Line, places: Sequence[Place]) -> PhysicalFit:
+    """Raises Unable where the model, the device or the layout is not known well enough."""
+    rows = [{**_columns(place.row), "sec_per_iter": _seconds(place)} for place in places]
+    found = [_described(row) for row in rows]
+    learned: Fitted | None = {} if places[0].row["origin"] == "published" else None
+    return PhysicalFit(line, calibrated(rows, found, line.name, learned), learned)
+
+
+def _predict(made: PhysicalFit, devices: Floats) -> Band:
+    """At sizes that are whole replicas; between them along straight lines of the logarithms."""
+    line = made.line
+    asked = sorted({float(size) for size in devices if _possible(line, size)} | set(_grid(line, devices)))
+    found = [_described(_columns(_scaled(line, size))) for size in asked]
+    cases = cases_of.made([each.values or {} for each in found])
+    predictions = predict(cases, [each.kind for each in found], [made.calibration] * len(found), made.learned)
+    costs = np.array(asked) / np.array([_tokens(line, size) for size in asked])
+    ends = (predictions.seconds, predictions.low, predictions.high)
+    return Band(*(np.exp(np.interp(np.log(devices), np.log(asked), np.log(seconds * costs))) for seconds in ends))
+
+
+def _described(row: dict[str, Any]) -> Described:
+    found = described(row)
+    if found.values is None:
+        raise Unable(found.reason)
+    return found
+
+
+def _tokens(line: Line, size: float) -> float:
+    """Of a step."""
+    length = line.places[0].row["sequence_length"] or 1
+    return line.batch * length * (size if line.kind == "weak" else 1)
+
+
+def _seconds(place: Place) -> float:
+    """Of a step, as its throughput says: a document's own seconds and its tokens/s may differ by their rounding."""
+    return place.row["tokens_per_step"] / place.throughput
+
+
+def _grid(line: Line, devices: Floats) -> list[float]:
+    """Sizes over the range that is asked for at which the batch divides evenly among whole replicas; those between them would
+    leave replicas waiting, and nobody runs them."""
+    low, high = min(devices.min(), line.sizes[0]) / line.replica, max(devices.max(), line.sizes[-1]) / line.replica
+    row = line.places[0].row
+    if line.kind == "weak" or not row["dp"]:
+        counts = np.unique(np.round(np.geomspace(max(1, low), max(1, high), _GRID))).tolist()
+    else:
+        shares = int(line.batch // (row["micro_batch_size"] or 1))
+        counts = [count for count in range(1, shares + 1) if shares % count == 0 and low <= count]
+        above = next((i for i, count in enumerate(counts) if count >= high), None)
+        # beyond one micro batch a replica there is nothing to run; what the model says there is as good as any
+        counts = counts[: above + 1] if above is not None else [*counts, float(np.ceil(high))]
+    return [float(count * line.replica) for count in counts]
+
+
+def _possible(line: Line, size: float) -> bool:
+    """Whether a run of this size exists: it is one of the line's, or its batch divides."""
+    if size in line.sizes:
+        return True
+    replicas, rest = divmod(size, line.replica)
+    row = line.places[0].row
+    evenly = line.kind == "weak" or not row["dp"] or line.batch % (replicas * (row["micro_batch_size"] or 1)) == 0
+    return replicas >= 1 and rest == 0 and evenly
+
+
+def _scaled(line: Line, size: float) -> dict[str, Any]:
+    """The configuration of the nearest measured size with more or fewer replicas."""
+    row = min(line.places, key=lambda place: abs(np.log(place.devices / size))).row
+    factor = size / row["devices"]
+    batch = row["global_batch_size"] * (factor if line.kind == "weak" else 1)
+    return {
+        **row, "devices": round(size), "dp": round(row["dp"] * factor) if row["dp"] else None, "global_batch_size": batch,
+        "ranks": round(row["ranks"] * factor) if row["ranks"] else None,
+        "nodes": max(1, round(row["nodes"] * factor)) if row["nodes"] else None,
+    }  # fmt: skip
+
+
+def _columns(row: dict[str, Any]) -> dict[str, Any]:
+    found = configuration(row)
+    if found is None:
+        raise Unable(f"the catalogue has no model '{row['model']}'")
+    # The rows of a calibration are known by their device, so a table that names the machine alone gets it from there.
+    return {**found, "gpu_type": found["gpu_type"] or _device(found["system"])}
+
+
+@lru_cache
+def _device(system: str | None) -> str | None:
+    if system is None or system not in locate.available("machines"):
+        return None
+    return machine.read(locate.find(system, "machines", "machine")).device_facts.name
