@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 DEMO := .demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test slurm check format benchmark benchmark-training benchmark-jobs benchmark-cost clean
+.PHONY: help install demo test slurm check format benchmark benchmark-training benchmark-jobs benchmark-cost benchmark-report clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -67,6 +67,10 @@ benchmark-cost: $(INSTALLED) ## measure predictions on published rows, and plan 
 	$(BIN)/python benchmarks/prediction.py
 	$(BIN)/python benchmarks/plan.py
 	$(BIN)/python benchmarks/search.py
+
+benchmark-report: $(INSTALLED) ## measure the page in Chromium, and imports of large logs
+	$(BIN)/python benchmarks/page.py
+	$(BIN)/python benchmarks/importing.py
 
 clean: ## remove what make made, .venv included
 	rm -rf $(VENV) $(DEMO) dist build .pytest_cache .ruff_cache .hypothesis

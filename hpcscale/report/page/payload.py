@@ -33,6 +33,7 @@ _RAW = {
     "TFLOPs printed": "tflops_per_device_published", "PFLOPs in all": "aggregate_pflops",
     "PFLOPs printed": "aggregate_pflops_published", "MFU (%)": "mfu", "MFU printed": "mfu_published", "HFU (%)": "hfu",
     "HFU printed": "hfu_published", "Strong eff. (%)": "efficiency", "Weak eff. (%)": "efficiency",
+    "Joules/step": "energy_joules_per_step", "W/device": "watts_per_device", "tokens/joule": "tokens_per_joule",
     "FLOPs counted as": "flops_convention", "AC": "activation_checkpointing",
 }  # fmt: skip
 _KINDS = {column.name: column.kind for column in schema.COLUMNS}
