@@ -32,6 +32,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "predict": ("predict", "Add predicted seconds per step and memory to a table of configurations."),
     "report": ("report", "Print the scaling table of studies, runs and published tables; draw the chart."),
+    "compare": (
+        "compare",
+        "Is B slower than A: two studies or two versions of the code, with intervals and a verdict.",
+    ),
     "import": ("importing", "Turn logs of other frameworks into runs that the report shows."),
     "audit": ("audit", "Recompute a published scaling table from itself: does each row add up, and if not, why."),
     "data": ("data", "Turn text files into training data (Megatron's .bin and .idx)."),

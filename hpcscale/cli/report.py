@@ -29,6 +29,7 @@ FORMATS = ("table", "md", "csv", "json")
     "--runs", type=click.Path(file_okay=False, path_type=Path), default=Path("runs"), show_default=True, metavar="DIR",
     help="The folder of all runs.",
 )  # fmt: skip
+@click.option("--no-cache", is_flag=True, help="Read every record again, also those that have not changed.")
 def command(
     arguments: tuple[str, ...],
     form: str | None,
@@ -38,6 +39,7 @@ def command(
     convention: str | None,
     predicted: bool,
     runs: Path,
+    no_cache: bool,
 ) -> None:
     """Print the scaling table of studies, runs and published tables; draw the chart.
 
@@ -51,6 +53,10 @@ def command(
         from hpcscale.report.chart import check_suffix
 
         check_suffix(chart)
+    if no_cache:
+        from hpcscale.ingest import cache
+
+        cache.switch_off()
     report = build(arguments, runs, convention, predicted)
     chosen = "json" if as_json else form or _suffix(output)
     if output is not None:

@@ -1,0 +1,105 @@
+"""The median of a run's steps with its bootstrap interval: exact, so there is neither a seed nor noise of drawing.
+
+A step's time depends on that of the step before (caches, clocks, neighbours in the network), so blocks of steps are drawn and
+not single ones (Künsch, Annals of Statistics 17 (1989) 1217-1241; circular: Politis and Romano, 1992). The median of such a
+sample is at most v if at least half of its steps are; how many steps of a drawn block are at most v is a number between 0 and
+the block's length with known frequencies, and their sum over b independent blocks has those frequencies convolved b times. So
+the distribution over all n^b samples that could be drawn is computed, not sampled (for blocks of one step: Efron, Annals of
+Statistics 7 (1979) 1-26, section 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from hpcscale.ingest.statistics.dependence import block_length
+from hpcscale.record.median import COVERAGE, Median, median_with_interval
+
+_TINY, _PLACES = 1e-4, 64
+FEWEST = 6  # below, the interval of order statistics is [smallest, largest] and covers less than 95 %
+
+
+def median_interval(values: Sequence[float]) -> Median:
+    """The median and its 95 % block bootstrap percentile interval.
+
+    Never narrower than the interval of order statistics, which holds for independent steps of any distribution and any
+    number: the bootstrap only widens it where steps depend on each other.
+    """
+    plain = median_with_interval(values)
+    if len(values) < FEWEST or plain.low == plain.high == min(values) == max(values):
+        return plain
+    series = np.asarray(values, dtype=float)
+    length = block_length(series)
+    if length == 1:
+        low, high = _independent(len(values))
+        ordered = np.sort(series)
+        return Median(plain.value, min(plain.low, float(ordered[low])), max(plain.high, float(ordered[high])))
+    resampled = Resampled(series, length)
+    tail = (1 - COVERAGE) / 2
+    return Median(
+        plain.value, min(plain.low, resampled.quantile(tail)), max(plain.high, resampled.quantile(1 - tail, upper=True))
+    )
+
+
+class Resampled:
+    """The median's distribution over all samples of whole blocks of a run's steps."""
+
+    def __init__(self, values: np.ndarray, length: int | None = None):
+        n = len(values)
+        self.length = block_length(values) if length is None else length
+        self.ordered = np.sort(values)
+        self._place = np.empty(n, dtype=np.int64)
+        self._place[np.argsort(values, kind="stable")] = np.arange(n)
+        self._blocks = max(1, round(n / self.length))
+
+    def quantile(self, share: float, upper: bool = False) -> float:
+        """The smallest value that the median of a sample does not exceed with probability ``share``. Of an even number of
+        steps the lower or ``upper`` one of the two in the middle counts: the interval between both holds their mean."""
+        low, high = 0, len(self.ordered) - 1
+        while low < high:
+            middle = (low + high) // 2
+            if self.probability(middle, upper) >= share:
+                high = middle
+            else:
+                low = middle + 1
+        return float(self.ordered[low])
+
+    def probability(self, place: int, upper: bool = False) -> float:
+        """That the median of a sample is at most the value at this place of the sorted ones."""
+        n, drawn = len(self._place), self._blocks * self.length
+        at_most = np.concatenate(([0], np.cumsum(np.resize(self._place <= place, n + self.length - 1))))
+        in_block = at_most[self.length :] - at_most[:n]
+        frequencies = np.bincount(in_block, minlength=self.length + 1) / n
+        # The b-fold convolution, by the theorem of that name; sums reach ``drawn``, so nothing wraps round.
+        sums = np.fft.irfft(np.fft.rfft(frequencies, drawn + 1) ** self._blocks, drawn + 1)
+        needed = drawn // 2 + 1 if upper else (drawn + 1) // 2
+        return float(sums[needed:].sum())
+
+    def draw(self, random: np.random.Generator, count: int) -> np.ndarray:
+        """Medians of ``count`` samples: by inverting the distribution, so a long run costs no more than a short one."""
+        places, reached = _distribution_of_independent(len(self.ordered)) if self.length == 1 else self._distribution()
+        found = np.searchsorted(reached, random.random(count) * reached[-1])
+        return self.ordered[places[np.minimum(found, len(places) - 1)]]
+
+    def _distribution(self) -> tuple[np.ndarray, np.ndarray]:
+        """Places of sorted values that a median may take, at most some dozens, and how probable it is not to be beyond."""
+        first, last = (int(np.searchsorted(self.ordered, self.quantile(share))) for share in (_TINY, 1 - _TINY))
+        places = np.unique(np.linspace(first, last, min(last - first + 1, _PLACES)).astype(int))
+        reached = [(self.probability(each) + self.probability(each, upper=True)) / 2 for each in places.tolist()]
+        return places, np.maximum.accumulate(np.array(reached))
+
+
+@lru_cache(maxsize=256)
+def _distribution_of_independent(n: int) -> tuple[np.ndarray, np.ndarray]:
+    return Resampled(np.arange(n, dtype=float), 1)._distribution()
+
+
+@lru_cache(maxsize=1024)
+def _independent(n: int) -> tuple[int, int]:
+    """Places of the interval's ends among n sorted values, for blocks of one step: they depend on n alone."""
+    places = Resampled(np.arange(n, dtype=float), 1)
+    tail = (1 - COVERAGE) / 2
+    return int(places.quantile(tail)), int(places.quantile(1 - tail, upper=True))
