@@ -43,9 +43,8 @@ def described(point: dict[str, Any]) -> dict[str, Any]:
         row["tokens_per_step"] = batch * length
     if batch and row["micro_batch_size"] and row["dp"]:
         row["gradient_accumulation"] = -(-batch // (row["micro_batch_size"] * row["dp"]))
-    model = model_of(point)
-    if model is not None and length:
-        row["parameters"] = _parameters(json.dumps(point["model"]), length, row["tp"] or 1)
+    if length:
+        row["parameters"] = _parameters(json.dumps(point.get("model")), length, row["tp"] or 1)
     return row
 
 

@@ -12,12 +12,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from hpcscale.ingest import step_lines
 from hpcscale.ingest.cache import Cache, Stamp, stamp, stamp_of
-from hpcscale.ingest.run import Run, digest
+from hpcscale.ingest.run import Run, digest, never_started
 from hpcscale.record.attempt import RECORD
 from hpcscale.record.outcome import OUTCOME
 from hpcscale.record.reader import Record
-from hpcscale.record.reader import read as read_record
 
 DESCRIPTION = "point.json"
 ATTEMPTS = "attempts"
@@ -84,12 +84,12 @@ def point(folder: Path, name: str, point_stamp: Stamp, cache: Cache) -> Found:
 
 def attempt(folder: Path) -> Found:
     """The run of an attempt's folder, wherever that lies."""
-    record = read_record(folder / RECORD)
+    record, steps = step_lines.read(folder / RECORD)
     place = folder.parent.parent
     content = record.point
     if not content and (place / DESCRIPTION).is_file():
         content, _ = _json_object(place / DESCRIPTION)
-    return Alone(digest(content, record), place, folder)
+    return Alone(digest(content, record, steps), place, folder)
 
 
 @dataclass
@@ -119,7 +119,7 @@ class _Description:
 
     def never_run(self) -> Run:
         content, problem = self._read
-        return digest({"point": self._place.name, **content}, None, problem)
+        return never_started({"point": self._place.name, **content}, problem)
 
 
 def _json_object(path: Path) -> tuple[dict[str, Any], str]:
@@ -137,8 +137,8 @@ def _read(folder: Path, record_stamp: Stamp, description: _Description) -> tuple
     """An attempt's run, and how it is remembered: the record's stamp, that of what the scheduler said (False where the record
     itself says how it ended), the run."""
     outcome_stamp = stamp_of(folder / OUTCOME)
-    record = read_record(folder / RECORD)
-    run = digest(description.of_attempt(record), record)
+    record, steps = step_lines.read(folder / RECORD)
+    run = digest(description.of_attempt(record), record, steps)
     started = record.run.get("time")
     run.started = float(started) if isinstance(started, int | float) else record_stamp[1] / 1e9
     has_end = record.summary is not None or (record.failure is not None and "schema" in record.failure)

@@ -7,17 +7,16 @@ import json
 from array import array
 from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 from hpcscale.ingest import imported
-from hpcscale.ingest.describe import described, model_of
+from hpcscale.ingest.describe import described, model_in, model_of
 from hpcscale.ingest.statistics.findings import about_slowest, about_steps
 from hpcscale.ingest.statistics.interval import median_interval
 from hpcscale.ingest.statistics.slowest import persistently_slowest
+from hpcscale.ingest.step_lines import Steps
 from hpcscale.record.reader import Record
-from hpcscale.record.reader import read as read_record
 
 # Of the measured steps these are kept one by one; the rest of a step's line is only in the record.
 KEPT = ("step", "step_seconds", "averaged_steps", "energy_joules")
@@ -73,13 +72,18 @@ class Run:
     def step_seconds(self) -> list[float]:
         return _unpack(self.packed["step_seconds"]) if "step_seconds" in self.packed else []
 
-    def record(self, folder: Path) -> Record:
-        """The whole record, read again: for what is not kept here. ``folder``: the attempt's."""
-        return read_record(folder / "record.jsonl")
+
+def never_started(description: dict[str, Any], problem: str = "") -> Run:
+    """The run of a description (point.json's content) without a record. ``problem``: what is wrong with that file."""
+    return _digest(description, None, None, problem)
 
 
-def digest(description: dict[str, Any], record: Record | None, problem: str = "") -> Run:
-    """The run of a description (point.json's content) and the record that counts, None if it never started."""
+def digest(description: dict[str, Any], record: Record, steps: Steps) -> Run:
+    """The run of a description and an attempt's record, whose steps are given as columns."""
+    return _digest(description, record, steps)
+
+
+def _digest(description: dict[str, Any], record: Record | None, steps: Steps | None, problem: str = "") -> Run:
     used = _with_micro_batch_used(description, record)
     run = Run(
         {"point": str(description.get("point"))}, configuration(description), problem=problem if record is None else ""
@@ -92,10 +96,10 @@ def digest(description: dict[str, Any], record: Record | None, problem: str = ""
     try:
         run.columns = described(used)
         run.remarks = imported.remarks(description)
-        if model_of(description) is not None:
-            run.model = json.dumps(description["model"])
-        if record is not None:
-            _add_record(run, description, record)
+        model = json.dumps(description.get("model"))
+        run.model = model if model_in(model) is not None else None
+        if record is not None and steps is not None:
+            _add_record(run, description, record, steps)
     except _ODD as error:
         run.odd = str(error)
     return run
@@ -119,46 +123,58 @@ def _with_micro_batch_used(description: dict[str, Any], record: Record | None) -
     return {**description, "training": {**training, "micro_batch_size": used}}
 
 
-def _add_record(run: Run, description: dict[str, Any], record: Record) -> None:
+def _add_record(run: Run, description: dict[str, Any], record: Record, steps: Steps) -> None:
     protocol = description.get("protocol")
     warmup = protocol.get("warmup_steps") if isinstance(protocol, dict) else None
-    measured = _measured(record, warmup if isinstance(warmup, int) else 0)
-    run.figures = _figures(description, record)
-    run.notes = _notes(description, record)
+    measured = _measured(steps, warmup if isinstance(warmup, int) else 0)
+    run.figures = _figures(description, record, steps)
+    run.notes = _notes(description, record, steps)
     if imported.is_imported(description):
-        run.printed = imported.printed(record, measured)
+        run.printed = imported.printed(record, [record.steps[place] for place in measured if record.steps])
     if measured:
-        _add_steps(run, measured, record)
+        _add_steps(run, steps, measured, record)
 
 
-def _add_steps(run: Run, measured: list[Line], record: Record) -> None:
-    seconds = [float(line["step_seconds"]) for line in measured]
-    found = imported.weighted(median_interval(seconds), measured)
-    run.measured_steps = sum(imported.steps_of(line) for line in measured)
+def _add_steps(run: Run, steps: Steps, measured: list[int], record: Record) -> None:
+    kept = {name: _chosen(steps, name, measured) for name in KEPT if name in steps.columns}
+    seconds = [float(value) for value in kept["step_seconds"]]
+    found = median_interval(seconds)
+    run.measured_steps = len(measured)
+    if "averaged_steps" in kept:
+        lines = [record.steps[place] for place in measured]
+        found = imported.weighted(found, lines)
+        run.measured_steps = sum(map(imported.steps_of, lines))
     run.seconds, run.median_of_lines = (found.value, found.low, found.high), median(seconds)
-    run.packed = {name: _pack(measured, name) for name in KEPT if any(name in line for line in measured)}
-    run.notes += about_steps([line["step"] for line in measured], seconds)
-    ranks = [_whole(line.get("slowest_rank")) for line in measured]
-    if any(rank is not None for rank in ranks):
-        middle = [_number(line.get("median_rank_seconds")) for line in measured]
-        size = _whole(record.run.get("ranks")) or 0
-        run.notes += about_slowest(persistently_slowest(ranks, seconds, middle, size))
+    run.packed = {name: _pack(values) for name, values in kept.items()}
+    run.notes += about_steps(kept["step"], seconds)
+    if "slowest_rank" in steps.columns:
+        ranks = [_whole(rank) for rank in _chosen(steps, "slowest_rank", measured)]
+        middle = [_number(value) for value in _chosen(steps, "median_rank_seconds", measured)]
+        run.notes += about_slowest(persistently_slowest(ranks, seconds, middle, _whole(record.run.get("ranks")) or 0))
 
 
-def _measured(record: Record, warmup_steps: int) -> list[Line]:
-    """The steps after warm-up: an attempt's first ``warmup_steps`` steps are dropped, also after a restart, where
+def _chosen(steps: Steps, name: str, places: list[int]) -> list[Any]:
+    column = steps.column(name)
+    return [column[place] for place in places]
+
+
+def _measured(steps: Steps, warmup_steps: int) -> list[int]:
+    """Places of the steps after warm-up: an attempt's first ``warmup_steps`` steps are dropped, also after a restart, where
     compilation and caches are cold again. A step that stands twice counts as it was run last. A traced step is left out:
     the profiler slowed it."""
-    timed = {line["step"]: line for line in record.steps if isinstance(line.get("step_seconds"), int | float)}
-    measured = imported.after_warmup(list(timed.values()), warmup_steps)
-    return [line for line in measured if line["step_seconds"] > 0 and "traced" not in line]
+    numbers, seconds = steps.column("step"), steps.column("step_seconds")
+    last = {number: place for place, number in enumerate(numbers) if isinstance(seconds[place], int | float)}
+    places = imported.after_warmup(list(last.values()), warmup_steps, steps.columns.get("averaged_steps"))
+    traced = steps.columns.get("traced")
+    return [place for place in places if seconds[place] > 0 and (traced is None or traced[place] is None)]
 
 
-def _figures(description: dict[str, Any], record: Record) -> dict[str, Any]:
+def _figures(description: dict[str, Any], record: Record, steps: Steps) -> dict[str, Any]:
     """Peak memory, and the losses of the first and the last step."""
-    lines = (record.run, record.summary or {}, record.failure or {}, *record.steps)
-    peaks = [peak for line in lines if isinstance(peak := line.get("peak_memory_bytes"), int | float)]
-    losses = [loss for line in record.steps if isinstance(loss := line.get("loss"), int | float)]
+    lines = (record.run, record.summary or {}, record.failure or {})
+    peaks = [*(line.get("peak_memory_bytes") for line in lines), *steps.columns.get("peak_memory_bytes", ())]
+    peaks = [peak for peak in peaks if isinstance(peak, int | float)]
+    losses = [loss for loss in steps.column("loss") if isinstance(loss, int | float)]
     found: dict[str, Any] = {"loss_first": losses[0], "loss_last": losses[-1]} if losses else {}
     if peaks:
         found["peak_memory_bytes"] = int(max(peaks))
@@ -168,7 +184,7 @@ def _figures(description: dict[str, Any], record: Record) -> dict[str, Any]:
     return found
 
 
-def _notes(description: dict[str, Any], record: Record) -> list[str]:
+def _notes(description: dict[str, Any], record: Record, steps: Steps) -> list[str]:
     notes = []
     if record.failure and record.failure.get("evidence"):
         notes.append(_shortened(str(record.failure["evidence"])))
@@ -179,7 +195,8 @@ def _notes(description: dict[str, Any], record: Record) -> list[str]:
     if record.damaged_lines:
         lines = "1 line" if record.damaged_lines == 1 else f"{record.damaged_lines} lines"
         notes.append(f"{lines} of the record cannot be read")
-    bad = next((line["step"] for line in record.steps if (loss := line.get("loss")) != loss), None)
+    losses = steps.column("loss")
+    bad = next((number for number, loss in zip(steps.column("step"), losses, strict=True) if loss != loss), None)
     if bad is not None:
         notes.append(f"the loss is not a number from step {bad} on")
     return notes
@@ -190,9 +207,12 @@ def _shortened(text: str, length: int = 100) -> str:
     return line if len(line) <= length else line[: length - 1] + "…"
 
 
-def _pack(lines: list[Line], name: str) -> str:
+def _pack(values: list[Any]) -> str:
     """Numbers as eight bytes each, exactly; what is no number as NaN. A text, since the cache is JSON."""
-    numbers = array("d", (value if (value := _number(line.get(name))) is not None else float("nan") for line in lines))
+    try:
+        numbers = array("d", values)
+    except TypeError:
+        numbers = array("d", (float("nan") if (number := _number(value)) is None else number for value in values))
     return b64encode(numbers.tobytes()).decode()
 
 

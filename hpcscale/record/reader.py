@@ -74,7 +74,7 @@ class Follower:
                 if not raw.endswith(b"\n"):
                     break
                 self._offset += len(raw)
-                _add(self._record, raw)
+                add(self._record, raw)
         return self._record
 
 
@@ -91,10 +91,10 @@ def _add_all(record: Record, lines: Sequence[bytes]) -> None:
                 _sort_in(record, line)
             return
     for raw in lines:
-        _add(record, raw)
+        add(record, raw)
 
 
-def _add(record: Record, raw: bytes) -> None:
+def add(record: Record, raw: bytes) -> None:
     """One line of the file as a part of the record."""
     text = raw.strip()
     if not text:

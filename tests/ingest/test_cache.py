@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hpcscale.ingest import cache, folders, records, schema
+from hpcscale.ingest import cache, records, schema, step_lines
 
 Write = Callable[..., Path]
 Rows = list[dict[str, Any]]
@@ -27,13 +27,13 @@ def remembering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The records that were read."""
     seen: list[Path] = []
-    real = folders.read_record
+    real = step_lines.read
 
     def watched(path: Path) -> Any:
         seen.append(path)
         return real(path)
 
-    monkeypatch.setattr(folders, "read_record", watched)
+    monkeypatch.setattr(step_lines, "read", watched)
     return seen
 
 

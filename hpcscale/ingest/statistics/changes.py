@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -39,8 +40,8 @@ def stretches(seconds: np.ndarray) -> list[Stretch]:
         if found:
             inner = [first, *(first + cut for cut in found), end]
             cuts = sorted({*cuts, *inner})
-            waiting += list(zip(inner, inner[1:], strict=False))
-    parts = list(zip(cuts, cuts[1:], strict=False))
+            waiting += list(pairwise(inner))
+    parts = list(pairwise(cuts))
     return [Stretch(first, end, float(np.median(seconds[first:end]))) for first, end in parts]
 
 
@@ -74,16 +75,22 @@ def _cuts(seconds: np.ndarray) -> list[int]:
 
 def _centred_ranks(values: np.ndarray) -> np.ndarray:
     """Ranks about 0; equal values share their mean rank."""
+    n = len(values)
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    ranks = np.empty(n)
+    if np.all(ordered[1:] > ordered[:-1]):
+        ranks[order] = np.arange(n) - (n - 1) / 2
+        return ranks
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (last - (counts - 1) / 2)[inverse] - (len(values) + 1) / 2
+    return (np.cumsum(counts) - (counts + 1) / 2)[inverse] - (n - 1) / 2
 
 
 def _matters(seconds: np.ndarray, cuts: list[int]) -> bool:
     medians = [float(np.median(part)) for part in np.split(seconds, cuts)]
     if len(cuts) == 2 and cuts[1] - cuts[0] < SHORTEST:
         return False
-    return any(abs(after / before - 1) >= LEAST for before, after in zip(medians, medians[1:], strict=False))
+    return any(abs(after / before - 1) >= LEAST for before, after in pairwise(medians))
 
 
 def _inflation(ranks: np.ndarray, cuts: list[int]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -34,7 +35,7 @@ def _changes(numbers: Sequence[int], parts: list[Stretch]) -> list[str]:
         ]
     said = [
         f"from step {numbers[part.first]} on {_faster(part.seconds / before.seconds - 1)}"
-        for before, part in zip(parts, parts[1:], strict=False)
+        for before, part in pairwise(parts)
     ]
     return [", ".join(said)] if said else []
 

@@ -19,6 +19,7 @@ from hpcscale.ingest.statistics.dependence import block_length
 from hpcscale.record.median import COVERAGE, Median, median_with_interval
 
 _TINY, _PLACES = 1e-4, 64
+_AT_ONCE = 9  # places: from a hundred to one in two rounds
 FEWEST = 6  # below, the interval of order statistics is [smallest, largest] and covers less than 95 %
 
 
@@ -29,7 +30,7 @@ def median_interval(values: Sequence[float]) -> Median:
     number: the bootstrap only widens it where steps depend on each other.
     """
     plain = median_with_interval(values)
-    if len(values) < FEWEST or plain.low == plain.high == min(values) == max(values):
+    if len(values) < FEWEST or plain.low == plain.high:
         return plain
     series = np.asarray(values, dtype=float)
     length = block_length(series)
@@ -50,51 +51,72 @@ class Resampled:
     def __init__(self, values: np.ndarray, length: int | None = None):
         n = len(values)
         self.length = block_length(values) if length is None else length
-        self.ordered = np.sort(values)
-        self._place = np.empty(n, dtype=np.int64)
-        self._place[np.argsort(values, kind="stable")] = np.arange(n)
+        order = np.argsort(values, kind="stable")
+        self.ordered = values[order]
+        place = np.empty(n, dtype=np.int64)
+        place[order] = np.arange(n)
+        self._circle = np.concatenate([place, place[: self.length - 1]])
         self._blocks = max(1, round(n / self.length))
+        self._drawn = self._blocks * self.length
 
     def quantile(self, share: float, upper: bool = False) -> float:
         """The smallest value that the median of a sample does not exceed with probability ``share``. Of an even number of
         steps the lower or ``upper`` one of the two in the middle counts: the interval between both holds their mean."""
         low, high = 0, len(self.ordered) - 1
         while low < high:
-            middle = (low + high) // 2
-            if self.probability(middle, upper) >= share:
-                high = middle
-            else:
-                low = middle + 1
+            # several places at once: numpy's calls take longer than what they do here
+            places = np.unique(np.linspace(low, high - 1, _AT_ONCE).astype(np.int64))
+            reached = int(np.searchsorted(self.probability(places, upper), share))
+            low, high = (
+                int(places[reached - 1]) + 1 if reached else low,
+                int(places[reached]) if reached < len(places) else high,
+            )
         return float(self.ordered[low])
 
-    def probability(self, place: int, upper: bool = False) -> float:
-        """That the median of a sample is at most the value at this place of the sorted ones."""
-        n, drawn = len(self._place), self._blocks * self.length
-        at_most = np.concatenate(([0], np.cumsum(np.resize(self._place <= place, n + self.length - 1))))
-        in_block = at_most[self.length :] - at_most[:n]
-        frequencies = np.bincount(in_block, minlength=self.length + 1) / n
+    def probability(self, places: np.ndarray, upper: bool = False) -> np.ndarray:
+        """That the median of a sample is at most the value at each of these places of the sorted ones; ``places`` ascend."""
+        frequencies = self._frequencies(places)
         # The b-fold convolution, by the theorem of that name; sums reach ``drawn``, so nothing wraps round.
-        sums = np.fft.irfft(np.fft.rfft(frequencies, drawn + 1) ** self._blocks, drawn + 1)
-        needed = drawn // 2 + 1 if upper else (drawn + 1) // 2
-        return float(sums[needed:].sum())
+        size = 1 << self._drawn.bit_length()
+        sums = np.fft.irfft(_power(np.fft.rfft(frequencies, size), self._blocks), size)
+        needed = self._drawn // 2 + 1 if upper else (self._drawn + 1) // 2
+        return np.maximum.accumulate(sums[:, needed : self._drawn + 1].sum(axis=1))
+
+    def _frequencies(self, places: np.ndarray) -> np.ndarray:
+        """For each place, how often 0, 1, ... steps of a block are at most the value there: [place, steps]."""
+        n, kinds = len(self.ordered), self.length + 1
+        counts = np.zeros((len(places), n + self.length), dtype=np.int64)
+        np.cumsum(self._circle <= places[:, None], axis=1, out=counts[:, 1:])
+        in_block = counts[:, self.length :] - counts[:, :n]
+        in_block += kinds * np.arange(len(places))[:, None]
+        return np.bincount(in_block.ravel(), minlength=kinds * len(places)).reshape(len(places), kinds) / n
 
     def draw(self, random: np.random.Generator, count: int) -> np.ndarray:
         """Medians of ``count`` samples: by inverting the distribution, so a long run costs no more than a short one."""
-        places, reached = _distribution_of_independent(len(self.ordered)) if self.length == 1 else self._distribution()
+        places, reached = _distribution_of_independent(len(self.ordered)) if self.length == 1 else self.distribution()
         found = np.searchsorted(reached, random.random(count) * reached[-1])
         return self.ordered[places[np.minimum(found, len(places) - 1)]]
 
-    def _distribution(self) -> tuple[np.ndarray, np.ndarray]:
+    def distribution(self) -> tuple[np.ndarray, np.ndarray]:
         """Places of sorted values that a median may take, at most some dozens, and how probable it is not to be beyond."""
         first, last = (int(np.searchsorted(self.ordered, self.quantile(share))) for share in (_TINY, 1 - _TINY))
-        places = np.unique(np.linspace(first, last, min(last - first + 1, _PLACES)).astype(int))
-        reached = [(self.probability(each) + self.probability(each, upper=True)) / 2 for each in places.tolist()]
-        return places, np.maximum.accumulate(np.array(reached))
+        places = np.unique(np.linspace(first, last, min(last - first + 1, _PLACES)).astype(np.int64))
+        return places, (self.probability(places) + self.probability(places, upper=True)) / 2
+
+
+def _power(spectrum: np.ndarray, exponent: int) -> np.ndarray:
+    """By squaring: numpy's power of complex numbers takes a logarithm of each."""
+    result = np.ones_like(spectrum)
+    while exponent:
+        if exponent & 1:
+            result = result * spectrum
+        spectrum, exponent = spectrum * spectrum, exponent >> 1
+    return result
 
 
 @lru_cache(maxsize=256)
 def _distribution_of_independent(n: int) -> tuple[np.ndarray, np.ndarray]:
-    return Resampled(np.arange(n, dtype=float), 1)._distribution()
+    return Resampled(np.arange(n, dtype=float), 1).distribution()
 
 
 @lru_cache(maxsize=1024)
