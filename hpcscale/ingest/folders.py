@@ -84,7 +84,7 @@ def point(folder: Path, name: str, point_stamp: Stamp, cache: Cache) -> Found:
 
 def attempt(folder: Path) -> Found:
     """The run of an attempt's folder, wherever that lies."""
-    record, steps = step_lines.read(folder / RECORD)
+    record, steps = step_lines.the_long_way(folder / RECORD)
     place = folder.parent.parent
     content = record.point
     if not content and (place / DESCRIPTION).is_file():
@@ -137,12 +137,20 @@ def _read(folder: Path, record_stamp: Stamp, description: _Description) -> tuple
     """An attempt's run, and how it is remembered: the record's stamp, that of what the scheduler said (False where the record
     itself says how it ended), the run."""
     outcome_stamp = stamp_of(folder / OUTCOME)
-    record, steps = step_lines.read(folder / RECORD)
-    run = digest(description.of_attempt(record), record, steps)
+    record, run = _digested(folder, description)
     started = record.run.get("time")
     run.started = float(started) if isinstance(started, int | float) else record_stamp[1] / 1e9
     has_end = record.summary is not None or (record.failure is not None and "schema" in record.failure)
     return run, [record_stamp, False if has_end else outcome_stamp, vars(run)]
+
+
+def _digested(folder: Path, description: _Description) -> tuple[Record, Run]:
+    try:
+        record, steps = step_lines.read(folder / RECORD)
+        return record, digest(description.of_attempt(record), record, steps)
+    except step_lines.Unusual:
+        record, steps = step_lines.the_long_way(folder / RECORD)
+        return record, digest(description.of_attempt(record), record, steps)
 
 
 def _remembered(known: dict[str, Any], attempt: str, folder: Path, record_stamp: Stamp) -> tuple[Run | None, list[Any]]:

@@ -14,7 +14,7 @@ from hpcscale.ingest import imported
 from hpcscale.ingest.describe import described, model_in, model_of
 from hpcscale.ingest.statistics.findings import about_slowest, about_steps
 from hpcscale.ingest.statistics.interval import median_interval
-from hpcscale.ingest.statistics.slowest import persistently_slowest
+from hpcscale.ingest.statistics.slowest import often_slowest, persistently_slowest
 from hpcscale.ingest.step_lines import Steps
 from hpcscale.record.reader import Record
 
@@ -136,7 +136,7 @@ def _add_record(run: Run, description: dict[str, Any], record: Record, steps: St
 
 
 def _add_steps(run: Run, steps: Steps, measured: list[int], record: Record) -> None:
-    kept = {name: _chosen(steps, name, measured) for name in KEPT if name in steps.columns}
+    kept = {name: _chosen(steps, name, measured) for name in KEPT if name in steps}
     seconds = [float(value) for value in kept["step_seconds"]]
     found = median_interval(seconds)
     run.measured_steps = len(measured)
@@ -147,10 +147,11 @@ def _add_steps(run: Run, steps: Steps, measured: list[int], record: Record) -> N
     run.seconds, run.median_of_lines = (found.value, found.low, found.high), median(seconds)
     run.packed = {name: _pack(values) for name, values in kept.items()}
     run.notes += about_steps(kept["step"], seconds)
-    if "slowest_rank" in steps.columns:
-        ranks = [_whole(rank) for rank in _chosen(steps, "slowest_rank", measured)]
-        middle = [_number(value) for value in _chosen(steps, "median_rank_seconds", measured)]
-        run.notes += about_slowest(persistently_slowest(ranks, seconds, middle, _whole(record.run.get("ranks")) or 0))
+    if "slowest_rank" in steps:
+        ranks, size = _chosen(steps, "slowest_rank", measured), _whole(record.run.get("ranks")) or 0
+        if often_slowest(ranks, size) is not None:
+            middle = [_number(value) for value in _chosen(steps, "median_rank_seconds", measured)]
+            run.notes += about_slowest(persistently_slowest(ranks, seconds, middle, size))
 
 
 def _chosen(steps: Steps, name: str, places: list[int]) -> list[Any]:
@@ -163,19 +164,22 @@ def _measured(steps: Steps, warmup_steps: int) -> list[int]:
     compilation and caches are cold again. A step that stands twice counts as it was run last. A traced step is left out:
     the profiler slowed it."""
     numbers, seconds = steps.column("step"), steps.column("step_seconds")
-    last = {number: place for place, number in enumerate(numbers) if isinstance(seconds[place], int | float)}
-    places = imported.after_warmup(list(last.values()), warmup_steps, steps.columns.get("averaged_steps"))
-    traced = steps.columns.get("traced")
-    return [place for place in places if seconds[place] > 0 and (traced is None or traced[place] is None)]
+    last = dict(zip(numbers, range(steps.length), strict=True))
+    if len(last) < steps.length or not set(map(type, seconds)) <= {int, float}:
+        last = {number: place for place, number in enumerate(numbers) if isinstance(seconds[place], int | float)}
+    places = imported.after_warmup(list(last.values()), warmup_steps, steps.column("averaged_steps") if "averaged_steps" in steps else None)
+    if "traced" in steps:
+        traced = steps.column("traced")
+        places = [place for place in places if traced[place] is None]
+    return [place for place in places if seconds[place] > 0]
 
 
 def _figures(description: dict[str, Any], record: Record, steps: Steps) -> dict[str, Any]:
     """Peak memory, and the losses of the first and the last step."""
     lines = (record.run, record.summary or {}, record.failure or {})
-    peaks = [*(line.get("peak_memory_bytes") for line in lines), *steps.columns.get("peak_memory_bytes", ())]
+    peaks = [*(line.get("peak_memory_bytes") for line in lines), steps.largest("peak_memory_bytes")]
     peaks = [peak for peak in peaks if isinstance(peak, int | float)]
-    losses = [loss for loss in steps.column("loss") if isinstance(loss, int | float)]
-    found: dict[str, Any] = {"loss_first": losses[0], "loss_last": losses[-1]} if losses else {}
+    found: dict[str, Any] = dict(zip(("loss_first", "loss_last"), steps.ends("loss"), strict=False))
     if peaks:
         found["peak_memory_bytes"] = int(max(peaks))
         kind = (record.summary or {}).get("memory_kind") or record.run.get("memory_kind")
@@ -195,8 +199,7 @@ def _notes(description: dict[str, Any], record: Record, steps: Steps) -> list[st
     if record.damaged_lines:
         lines = "1 line" if record.damaged_lines == 1 else f"{record.damaged_lines} lines"
         notes.append(f"{lines} of the record cannot be read")
-    losses = steps.column("loss")
-    bad = next((number for number, loss in zip(steps.column("step"), losses, strict=True) if loss != loss), None)
+    bad = steps.not_a_number("loss")
     if bad is not None:
         notes.append(f"the loss is not a number from step {bad} on")
     return notes

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -28,15 +28,80 @@ _NUMBER = r"[-+.0-9eE]++"
 _LARGEST = 64 * 2**20  # bytes that are read at once
 
 
-@dataclass(frozen=True)
-class Steps:
-    """Columns of equal length; a value is None where its line has none."""
+class Unusual(Exception):
+    """A value that only looked like a number: the record has to go the long way."""
 
-    columns: dict[str, list[Any]]
-    length: int
+
+class Steps:
+    """The lines of steps as columns; a value is None where its line has none."""
+
+    def __init__(self, lines: list[dict[str, Any]]):
+        self.length = len(lines)
+        names = {name for line in lines for name in line}
+        self._columns = {name: [line.get(name) for line in lines] for name in names}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._columns
 
     def column(self, name: str) -> list[Any]:
-        return self.columns.get(name) or [None] * self.length
+        return self._columns.get(name) or [None] * self.length
+
+    def largest(self, name: str) -> float | None:
+        """The largest number of a column."""
+        return max((value for value in self.column(name) if isinstance(value, int | float)), default=None)
+
+    def ends(self, name: str) -> list[Any]:
+        """The first and the last number of a column; empty if it has none."""
+        numbers = [value for value in self.column(name) if isinstance(value, int | float)]
+        return [numbers[0], numbers[-1]] if numbers else []
+
+    def not_a_number(self, name: str) -> int | None:
+        """The first step whose value in this column is NaN."""
+        pairs = zip(self.column("step"), self.column(name), strict=True)
+        return next((number for number, value in pairs if value != value), None)
+
+
+class UsualSteps(Steps):
+    """A first line, and those behind it as the texts of their numbers, which become numbers when they are asked for: most of
+    them never are. Raises Unusual where one is none."""
+
+    def __init__(self, first: dict[str, Any], texts: dict[str, tuple[bytes, ...]]):
+        super().__init__([first])
+        self._texts = texts
+        self.length = 1 + len(texts["step"])
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._texts or super().__contains__(name)
+
+    def column(self, name: str) -> list[Any]:
+        if name in self._texts:
+            try:
+                behind = list(map(_NEEDED[name], self._texts[name]))
+            except ValueError:
+                raise Unusual(name) from None
+            return [*(self._columns.get(name) or [None]), *behind]
+        return [*(self._columns.get(name) or [None]), *[None] * (self.length - 1)]
+
+    def largest(self, name: str) -> float | None:
+        return Steps([self._columns_of_first(name), *self._some(name, set(self._texts.get(name, ())))]).largest(name)
+
+    def ends(self, name: str) -> list[Any]:
+        texts = self._texts.get(name, ())
+        return Steps([self._columns_of_first(name), *self._some(name, texts[-1:])]).ends(name)
+
+    def not_a_number(self, name: str) -> int | None:
+        """Texts of these columns are digits."""
+        (first,) = self._columns.get(name) or [None]
+        return self._columns["step"][0] if first != first else None
+
+    def _columns_of_first(self, name: str) -> dict[str, Any]:
+        return {name: values[0] for values in [self._columns.get(name)] if values}
+
+    def _some(self, name: str, texts: Iterable[bytes]) -> list[dict[str, Any]]:
+        try:
+            return [{name: _NEEDED[name](text)} for text in texts]
+        except ValueError:
+            raise Unusual(name) from None
 
 
 def read(path: Path) -> tuple[Record, Steps]:
@@ -46,20 +111,19 @@ def read(path: Path) -> tuple[Record, Steps]:
         small = os.fstat(file.fileno()).st_size < _LARGEST
         found = _usual(record, file.read()) if small else None
     if found is None:
-        record = reader.read(path)
-        return record, of_lines(record.steps)
+        return the_long_way(path)
     if record.summary is None and record.failure is None:
         record.failure = outcome.read(path.parent)
     return record, found
 
 
-def of_lines(lines: list[dict[str, Any]]) -> Steps:
-    names = {name for line in lines for name in line}
-    return Steps({name: [line.get(name) for line in lines] for name in names}, len(lines))
+def the_long_way(path: Path) -> tuple[Record, Steps]:
+    record = reader.read(path)
+    return record, Steps(record.steps)
 
 
-def _usual(record: Record, data: bytes) -> Steps | None:
-    """The columns of a record whose steps, but for the first one, are alike; None for any other."""
+def _usual(record: Record, data: bytes) -> UsualSteps | None:
+    """The steps of a record whose steps, but for the first one, are alike; None for any other."""
     start = 0
     for _ in range(2):  # the run and the first step, which says more than the others
         start = data.find(b"\n", start) + 1
@@ -72,22 +136,15 @@ def _usual(record: Record, data: bytes) -> Steps | None:
         return None
     for raw in data[:start].splitlines(keepends=True):
         reader.add(record, raw)
-    first = of_lines(record.steps)
-    if "imported" in record.point:
+    first, record.steps = record.steps, []
+    if len(first) != 1 or not _FIRST.issuperset(first[0]) or "imported" in record.point:
         return None  # what a tool printed is in no column
-    if first.length != 1 or not _FIRST.issuperset(first.columns):
-        return None
-    record.steps = []
     for raw in data[end:].splitlines(keepends=True):
         reader.add(record, raw)
-    if record.steps:
-        return None
-    length = first.length + len(found["step"])
-    columns = {name: first.column(name) + values for name, values in found.items()}
-    return Steps(columns, length)
+    return None if record.steps else UsualSteps(first[0], found)
 
 
-def _columns(block: bytes) -> dict[str, list[Any]] | None:
+def _columns(block: bytes) -> dict[str, tuple[bytes, ...]] | None:
     """The needed columns of whole lines that have the first one's keys, in its order, and numbers for values."""
     try:
         sample = json.loads(block[: block.index(b"\n")])
@@ -100,10 +157,7 @@ def _columns(block: bytes) -> dict[str, list[Any]] | None:
     if len(values) != block.count(b"\n"):
         return None
     needed = [name for name in sample if name in _NEEDED]
-    try:
-        return {name: list(map(_NEEDED[name], texts)) for name, texts in zip(needed, zip(*values, strict=True), strict=True)}
-    except ValueError:
-        return None  # 1.2.3, or a step that is no whole number
+    return dict(zip(needed, zip(*values, strict=True), strict=True))
 
 
 @lru_cache(maxsize=64)

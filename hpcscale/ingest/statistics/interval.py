@@ -10,6 +10,7 @@ Statistics 7 (1979) 1-26, section 3).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -38,11 +39,8 @@ def median_interval(values: Sequence[float]) -> Median:
         low, high = _independent(len(values))
         ordered = np.sort(series)
         return Median(plain.value, min(plain.low, float(ordered[low])), max(plain.high, float(ordered[high])))
-    resampled = Resampled(series, length)
-    tail = (1 - COVERAGE) / 2
-    return Median(
-        plain.value, min(plain.low, resampled.quantile(tail)), max(plain.high, resampled.quantile(1 - tail, upper=True))
-    )
+    low, high = Resampled(series, length).ends()
+    return Median(plain.value, min(plain.low, low), max(plain.high, high))
 
 
 class Resampled:
@@ -58,6 +56,24 @@ class Resampled:
         self._circle = np.concatenate([place, place[: self.length - 1]])
         self._blocks = max(1, round(n / self.length))
         self._drawn = self._blocks * self.length
+
+    def ends(self) -> tuple[float, float]:
+        """Of the 95 % percentile interval."""
+        tail = (1 - COVERAGE) / 2
+        # Where the ends should lie if the number of steps below the median were normally distributed.
+        n, middle = len(self.ordered), np.array([(len(self.ordered) - 1) // 2])
+        counts = self._frequencies(middle)[0]
+        steps = np.arange(self.length + 1)
+        spread = math.sqrt(max(1e-9, float(counts @ steps**2) - float(counts @ steps) ** 2) * self._blocks) * n / self._drawn
+        guesses = [n / 2 - 1.96 * spread, n / 2 + 1.96 * spread]
+        near = np.unique(np.clip(np.round([[guess + k for k in range(-4, 4)] for guess in guesses]), 0, n - 1)).astype(np.int64)
+        lower, upper = self._both(near)
+        ends = []
+        for reached, share, is_upper in ((lower, tail, False), (upper, 1 - tail, True)):
+            found = int(np.searchsorted(reached, share))
+            inside = found < len(near) and (near[found] == 0 or (found > 0 and near[found - 1] == near[found] - 1))
+            ends.append(float(self.ordered[near[found]]) if inside else self.quantile(share, is_upper))
+        return ends[0], ends[1]
 
     def quantile(self, share: float, upper: bool = False) -> float:
         """The smallest value that the median of a sample does not exceed with probability ``share``. Of an even number of
@@ -75,12 +91,17 @@ class Resampled:
 
     def probability(self, places: np.ndarray, upper: bool = False) -> np.ndarray:
         """That the median of a sample is at most the value at each of these places of the sorted ones; ``places`` ascend."""
-        frequencies = self._frequencies(places)
+        return self._both(places)[upper]
+
+    def _both(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The probabilities for the lower and the upper one of two steps in the middle."""
         # The b-fold convolution, by the theorem of that name; sums reach ``drawn``, so nothing wraps round.
         size = 1 << self._drawn.bit_length()
-        sums = np.fft.irfft(_power(np.fft.rfft(frequencies, size), self._blocks), size)
-        needed = self._drawn // 2 + 1 if upper else (self._drawn + 1) // 2
-        return np.maximum.accumulate(sums[:, needed : self._drawn + 1].sum(axis=1))
+        sums = np.fft.irfft(_power(np.fft.rfft(self._frequencies(places), size), self._blocks), size)
+        half = (self._drawn + 1) // 2
+        lower = sums[:, half : self._drawn + 1].sum(axis=1)
+        upper = lower if self._drawn % 2 else lower - sums[:, half]
+        return np.maximum.accumulate(lower), np.maximum.accumulate(upper)
 
     def _frequencies(self, places: np.ndarray) -> np.ndarray:
         """For each place, how often 0, 1, ... steps of a block are at most the value there: [place, steps]."""

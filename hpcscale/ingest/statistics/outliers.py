@@ -18,8 +18,10 @@ def outliers(seconds: np.ndarray, parts: list[Stretch]) -> np.ndarray:
     n = len(seconds)
     if n < LIMITS[0][0]:
         return np.empty(0, dtype=int)
-    level = np.concatenate([np.full(part.end - part.first, part.seconds) for part in parts])
+    level = np.repeat([part.seconds for part in parts], [part.end - part.first for part in parts])
     off = np.abs(seconds - level)
+    if off.max() <= LEAST * level.min():
+        return np.empty(0, dtype=int)  # as nearly always
     sigma = _TO_SIGMA * float(np.median(off))
     limit = next(limit for most, limit in LIMITS if n <= most)
     return np.flatnonzero((off > limit * sigma) & (off > LEAST * level))

@@ -24,25 +24,28 @@ class Slowest:
     behind: float
 
 
-def persistently_slowest(
-    ranks: Sequence[int | None], seconds: Sequence[float], of_median_rank: Sequence[float | None], size: int
-) -> Slowest | None:
-    """The rank that is slowest in most steps, if that is neither chance nor too little to matter.
+def often_slowest(ranks: Sequence[object], size: int) -> int | None:
+    """The rank that is the slowest in most steps, by more than chance: any of ``size`` ranks being slowest that often if each step
+    drew it anew (a binomial tail times ``size``)."""
+    if len(ranks) < FEWEST or size < 2:
+        return None
+    rank, count = Counter(map(str, ranks)).most_common(1)[0]
+    if count < SHARE * len(ranks) or not rank.isdecimal() or size * _tail(len(ranks), 1 / size, count) > CHANCE:
+        return None
+    return int(rank)
 
-    Chance: any of ``size`` ranks being slowest that often if each step drew it anew (a binomial tail times ``size``).
-    """
-    known = [
-        (rank, own / middle - 1)
-        for rank, own, middle in zip(ranks, seconds, of_median_rank, strict=True)
-        if rank is not None and middle
+
+def persistently_slowest(
+    ranks: Sequence[object], seconds: Sequence[float], of_median_rank: Sequence[float | None], size: int
+) -> Slowest | None:
+    """The rank that is slowest in most steps, if that is neither chance nor too little to matter."""
+    rank = often_slowest(ranks, size)
+    behind = [
+        own / middle - 1 for each, own, middle in zip(ranks, seconds, of_median_rank, strict=True) if each == rank and middle
     ]
-    if len(known) < FEWEST or size < 2:
+    if rank is None or not behind or median(behind) < BEHIND:
         return None
-    rank, count = Counter(rank for rank, _ in known).most_common(1)[0]
-    if count < SHARE * len(known) or size * _tail(len(known), 1 / size, count) > CHANCE:
-        return None
-    behind = median(share for each, share in known if each == rank)
-    return Slowest(rank, count, len(known), behind) if behind >= BEHIND else None
+    return Slowest(rank, sum(each == rank for each in ranks), len(ranks), median(behind))
 
 
 def _tail(n: int, share: float, count: int) -> float:
