@@ -1,10 +1,11 @@
 """Where in a run the step time changed for good or for a while: throttling, a slow node, a neighbour's job.
 
-A step time's rank among all steps is summed up from the first step on. Without a change the sum wanders like a Brownian
-bridge; a change makes it run away: to one side if it lasts to the end (Pettitt, Applied Statistics 28 (1979) 126-135; its
-largest distance has Kolmogorov's distribution), there and back if it lasts a while (the range has Kuiper's distribution; Levin
-and Kline, Statistics in Medicine 4 (1985) 469-488). Ranks, because step times have long tails. Parts are searched again (binary
-segmentation).
+A step's distance from the median is summed up from the first step on (a CUSUM; Page, Biometrika 41 (1954) 100-115). Without a
+change the sum wanders like a Brownian bridge; a change makes it run away: to one side if it lasts to the end (the largest distance
+has Kolmogorov's distribution), there and back if it lasts a while (the range has Kuiper's; Levin and Kline, Statistics in Medicine
+4 (1985) 469-488). Distances are relative, in units of what neighbours differ by, and cut off at some of those (Huber's scores), so a
+few very slow steps are no change. How far the sum may wander is estimated within the parts, and wider where a step's time has to do
+with that of the step before. Parts are searched again (binary segmentation).
 """
 
 from __future__ import annotations
@@ -15,8 +16,12 @@ from itertools import pairwise
 
 import numpy as np
 
-ALARM = 0.001  # of each of the two tests; both together stay below 1 % also where steps depend on each other
+ALARM = 1e-4  # of each of the two tests, by their limits for long runs: in all far below 1 % (benchmarks/step_statistics.py)
 LEAST = 0.02  # a smaller change of the median is of no interest
+_MARGIN = 1.0  # times 1 / sqrt(n), the error of r, is added to it
+_CUT_OFF = 6.0  # noises; further away is as far
+_LEAST_NOISE = 0.001  # of the step time: times that are equal to the digit have no noise to measure by
+_TO_SIGMA = 1.4826  # a normal distribution's sigma over its median absolute deviation
 SHORTEST = 5  # steps: one odd step is an outlier, a few are not yet a change
 MOST = 6  # stretches that are told apart
 
@@ -41,8 +46,14 @@ def stretches(seconds: np.ndarray) -> list[Stretch]:
             inner = [first, *(first + cut for cut in found), end]
             cuts = sorted({*cuts, *inner})
             waiting += list(pairwise(inner))
-    parts = list(pairwise(cuts))
-    return [Stretch(first, end, _median(seconds[first:end])) for first, end in parts]
+    return _merged(seconds, cuts)
+
+
+def _merged(seconds: np.ndarray, cuts: list[int]) -> list[Stretch]:
+    """The stretches between these cuts; neighbours that hardly differ are one."""
+    parts = [Stretch(first, end, _median(seconds[first:end])) for first, end in pairwise(cuts)]
+    alike = [place for place, (a, b) in enumerate(pairwise(parts), 1) if abs(b.seconds / a.seconds - 1) < LEAST]
+    return _merged(seconds, [cut for place, cut in enumerate(cuts) if place != alike[0]]) if alike else parts
 
 
 def _cuts(seconds: np.ndarray) -> list[int]:
@@ -50,47 +61,30 @@ def _cuts(seconds: np.ndarray) -> list[int]:
     n = len(seconds)
     if n < 2 * SHORTEST:
         return []
-    ranks = _centred_ranks(seconds)
-    spread = math.sqrt(float(ranks @ ranks))  # sqrt(n) times the standard deviation, ties included
-    if spread == 0:
-        return []
-    path = np.cumsum(ranks)
+    logarithms = np.log(seconds)
+    scores, most = _scores(logarithms), _correlation_of_differences(logarithms)
+    path = np.cumsum(scores)
     low, high = int(np.argmin(path)), int(np.argmax(path))
-    once = max(-float(path[low]), float(path[high])) / spread
-    there_and_back = float(path[high] - path[low]) / spread
-    if _kolmogorov(once) > ALARM and _kuiper(there_and_back) > ALARM:
-        return []  # dependence between steps would only make it less
-    turn = low if -path[low] > path[high] else high
-    single, double = [turn + 1], sorted((low + 1, high + 1))
+    single, double = [(low if -path[low] > path[high] else high) + 1], sorted((low + 1, high + 1))
+    once = max(-float(path[low]), float(path[high])) / math.sqrt(n)
+    there_and_back = float(path[high] - path[low]) / math.sqrt(n)
     candidates = [
-        (_kolmogorov(once / _inflation(ranks, single)), single),
-        (_kuiper(there_and_back / _inflation(ranks, double)), double),
+        (_kolmogorov(once / _wandering(scores, single, most)), single),
+        (_kuiper(there_and_back / _wandering(scores, double, most)), double),
     ]
     for chance, cuts in sorted(candidates, key=lambda each: each[0]):
         kept = [cut for cut in cuts if SHORTEST <= cut <= n - SHORTEST]
-        if chance <= ALARM and kept and _matters(seconds, kept):
+        if chance <= ALARM and kept and not (len(kept) == 2 and kept[1] - kept[0] < SHORTEST):
             return kept
     return []
 
 
-def _centred_ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks about 0; equal values share their mean rank."""
-    n = len(values)
-    order = np.argsort(values, kind="stable")
-    ordered = values[order]
-    ranks = np.empty(n)
-    if np.all(ordered[1:] > ordered[:-1]):
-        ranks[order] = np.arange(n) - (n - 1) / 2
-        return ranks
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts + 1) / 2)[inverse] - (n - 1) / 2
-
-
-def _matters(seconds: np.ndarray, cuts: list[int]) -> bool:
-    medians = [_median(part) for part in np.split(seconds, cuts)]
-    if len(cuts) == 2 and cuts[1] - cuts[0] < SHORTEST:
-        return False
-    return any(abs(after / before - 1) >= LEAST for before, after in pairwise(medians))
+def _scores(logarithms: np.ndarray) -> np.ndarray:
+    """How many noises a step is off the median, cut off and about 0. Noise: from what neighbours differ by, which a change leaves
+    alone."""
+    noise = max(_TO_SIGMA * _median(np.abs(np.diff(logarithms))) / math.sqrt(2), _LEAST_NOISE)
+    scores = np.clip((logarithms - _median(logarithms)) / noise, -_CUT_OFF, _CUT_OFF)
+    return scores - scores.sum() / len(scores)
 
 
 def _median(values: np.ndarray) -> float:
@@ -100,18 +94,30 @@ def _median(values: np.ndarray) -> float:
     return float(ordered[(n - 1) // 2] + ordered[n // 2]) / 2
 
 
-def _inflation(ranks: np.ndarray, cuts: list[int]) -> float:
-    """How much further the sum wanders where a step's rank has to do with the one before: sqrt((1 + r) / (1 - r)), r the
-    correlation of neighbours within the parts, with the bias of so few values taken off (Kendall, Biometrika 41 (1954) 403)."""
-    parts = np.split(ranks, cuts)
-    rest = np.concatenate([part - part.mean() for part in parts if len(part)])
-    total = float(rest @ rest)
-    if total == 0:
-        return 1.0
+def _correlation_of_differences(logarithms: np.ndarray) -> float:
+    """The correlation r of neighbours from steps one and two apart, E d2^2 / E d1^2 = 1 + r, plus its error. A change adds to very
+    few differences."""
+    one, two = (_median(np.abs(logarithms[apart:] - logarithms[:-apart])) for apart in (1, 2))
+    return (two / one) ** 2 - 1 + 1 / math.sqrt(len(logarithms)) if one > 0 else 0.0
+
+
+def _wandering(scores: np.ndarray, cuts: list[int], most: float) -> float:
+    """How far the sum wanders in a step, in the long run: sigma sqrt((1 + r) / (1 - r)), within the parts.
+
+    r is the correlation of neighbours, with the bias of so few values taken off (Kendall, Biometrika 41 (1954) 403). A further
+    change within a part looks like correlation too; differences of neighbours do not mind it, so r is at most what they say, give
+    or take their own error: of steps one and two apart, E d2^2 / E d1^2 = 1 + r.
+    """
+    ends = [0, *cuts, len(scores)]
+    parts = [scores[first:end] for first, end in pairwise(ends) if end > first]
+    rest = np.concatenate([part - part.sum() / len(part) for part in parts])
     n, means = len(rest), len(parts)
-    correlation = (float(rest[1:] @ rest[:-1]) / total + means / n) / max(0.2, 1 - 3 * means / n)
-    correlation = min(max(correlation, 0.0), 0.98)
-    return math.sqrt((1 + correlation) / (1 - correlation))
+    total = float(rest @ rest)
+    # At least as if the steps were noisy: equal times cannot be surer than that.
+    sigma = math.sqrt(max(total / max(1, n - 2 * means), 0.25))
+    correlation = (float(rest[1:] @ rest[:-1]) / (total or 1.0) + means / n) / max(0.2, 1 - 3 * means / n)
+    correlation = min(max(min(correlation, most) + _MARGIN / math.sqrt(n), 0.0), 0.98)
+    return sigma * math.sqrt((1 + correlation) / (1 - correlation))
 
 
 def _kolmogorov(distance: float) -> float:

@@ -114,7 +114,14 @@ def _overall(ratios: Sequence[Ratio]) -> tuple[float, float | None, float | None
 
 
 def _differing(pairs: Sequence[Pair]) -> tuple[str, ...]:
-    return tuple(name for name in COLUMNS if len({pair.a.row[name] for pair in pairs}) > 1)
+    seen: list[list[object]] = []
+    found = []
+    for name in COLUMNS:
+        values = [pair.a.row[name] for pair in pairs]
+        if len(set(values)) > 1 and values not in seen:  # of node, device and rank counts that are equal one says all
+            seen.append(values)
+            found.append(name)
+    return tuple(found)
 
 
 def _why_not(a: Sequence[Side], b: Sequence[Side]) -> str:

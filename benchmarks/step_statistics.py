@@ -1,6 +1,6 @@
 """How often the statistics of steps raise a false alarm, find an injected change, and cover the true median.
 
-    python benchmarks/statistics.py [--series 2000]
+    python benchmarks/step_statistics.py [--series 2000]
 
 Synthetic runs, seeded. Step times are 1 s with 2 % noise: independent (normal, long-tailed), or each remembering the one before
 (AR(1) with 0.3, 0.6, 0.8). Targets: false alarms of changes and of outliers in at most 1 % of clean runs.
