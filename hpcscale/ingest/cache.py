@@ -39,7 +39,7 @@ def stamp(status: os.stat_result) -> Stamp:
 def stamp_of(path: str | Path) -> Stamp | None:
     """None where there is no such file."""
     try:
-        return stamp(os.stat(path))
+        return stamp(Path(path).stat())
     except (FileNotFoundError, NotADirectoryError):
         return None
 

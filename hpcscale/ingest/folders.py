@@ -180,12 +180,13 @@ def _folders(folder: str | Path) -> list[str]:
 
 def _attempts(place: Path) -> Iterator[tuple[str, Stamp]]:
     try:
-        names = os.listdir(place / ATTEMPTS)
+        with os.scandir(place / ATTEMPTS) as entries:
+            names = [entry.name for entry in entries]
     except (FileNotFoundError, NotADirectoryError):
         return
     for name in names:
         try:
-            status = os.stat(f"{place}/{ATTEMPTS}/{name}/{RECORD}")
+            status = Path(f"{place}/{ATTEMPTS}/{name}/{RECORD}").stat()
         except (FileNotFoundError, NotADirectoryError):
             continue
         if stat.S_ISREG(status.st_mode):

@@ -167,7 +167,9 @@ def _measured(steps: Steps, warmup_steps: int) -> list[int]:
     last = dict(zip(numbers, range(steps.length), strict=True))
     if len(last) < steps.length or not set(map(type, seconds)) <= {int, float}:
         last = {number: place for place, number in enumerate(numbers) if isinstance(seconds[place], int | float)}
-    places = imported.after_warmup(list(last.values()), warmup_steps, steps.column("averaged_steps") if "averaged_steps" in steps else None)
+    places = imported.after_warmup(
+        list(last.values()), warmup_steps, steps.column("averaged_steps") if "averaged_steps" in steps else None
+    )
     if "traced" in steps:
         traced = steps.column("traced")
         places = [place for place in places if traced[place] is None]

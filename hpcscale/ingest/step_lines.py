@@ -95,7 +95,8 @@ class UsualSteps(Steps):
         return self._columns["step"][0] if first != first else None
 
     def _columns_of_first(self, name: str) -> dict[str, Any]:
-        return {name: values[0] for values in [self._columns.get(name)] if values}
+        values = self._columns.get(name)
+        return {name: values[0]} if values else {}
 
     def _some(self, name: str, texts: Iterable[bytes]) -> list[dict[str, Any]]:
         try:
@@ -163,7 +164,10 @@ def _columns(block: bytes) -> dict[str, tuple[bytes, ...]] | None:
 @lru_cache(maxsize=64)
 def _pattern(names: tuple[str, ...], flags: frozenset[str]) -> re.Pattern[bytes]:
     """A whole line with these keys; the needed values are groups. What a number is, float() says better and faster."""
-    values = {"schema": '"step"', **{name: f"({_NUMBER})" if name in _NEEDED else _NUMBER for name in names if name != "schema"}}
+    values = {
+        "schema": '"step"',
+        **{name: f"({_NUMBER})" if name in _NEEDED else _NUMBER for name in names if name != "schema"},
+    }
     values |= dict.fromkeys(flags, "(?:true|false)")
     inner = ", ".join(f'"{re.escape(name)}": {value}' for name, value in values.items())
     return re.compile(f"^\\{{{inner}\\}}\n".encode(), re.MULTILINE)

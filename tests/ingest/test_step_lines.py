@@ -68,7 +68,18 @@ def test_a_record_as_training_writes_it_goes_the_short_way(tmp_path: Path):
         (b'"step": 13, "step_seconds": ', b'"step": 13, "step_seconds": 1.2.'),
         (b'{"schema": "summary"', b'{"schema": "step", "step": 99, "step_seconds": 1}\n{"schema": "summary"'),
     ],
-    ids=["nan", "no whole step", "twice", "memory as a float", "a key less", "null", "traced", "damaged", "no number", "late step"],
+    ids=[
+        "nan",
+        "no whole step",
+        "twice",
+        "memory as a float",
+        "a key less",
+        "null",
+        "traced",
+        "damaged",
+        "no number",
+        "late step",
+    ],
 )
 def test_anything_else_goes_the_long_way_to_the_same_end(tmp_path: Path, old: bytes, new: bytes):
     path = written(tmp_path / "record.jsonl")
@@ -81,7 +92,9 @@ def test_anything_else_goes_the_long_way_to_the_same_end(tmp_path: Path, old: by
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     cut=st.integers(0, 12_000),
-    places=st.lists(st.tuples(st.integers(0, 12_000), st.sampled_from([b"\n", b"}", b'"', b",", b"x", b"{"])), max_size=2),
+    places=st.lists(
+        st.tuples(st.integers(0, 12_000), st.sampled_from([b"\n", b"}", b'"', b",", b"x", b"{"])), max_size=2
+    ),
 )
 def test_a_record_cut_off_or_damaged_anywhere_is_read_alike(tmp_path: Path, cut: int, places: list[tuple[int, bytes]]):
     path = tmp_path / "record.jsonl"

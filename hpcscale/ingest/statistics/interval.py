@@ -64,9 +64,13 @@ class Resampled:
         n, middle = len(self.ordered), np.array([(len(self.ordered) - 1) // 2])
         counts = self._frequencies(middle)[0]
         steps = np.arange(self.length + 1)
-        spread = math.sqrt(max(1e-9, float(counts @ steps**2) - float(counts @ steps) ** 2) * self._blocks) * n / self._drawn
+        spread = (
+            math.sqrt(max(1e-9, float(counts @ steps**2) - float(counts @ steps) ** 2) * self._blocks) * n / self._drawn
+        )
         guesses = [n / 2 - 1.96 * spread, n / 2 + 1.96 * spread]
-        near = np.unique(np.clip(np.round([[guess + k for k in range(-4, 4)] for guess in guesses]), 0, n - 1)).astype(np.int64)
+        near = np.unique(np.clip(np.round([[guess + k for k in range(-4, 4)] for guess in guesses]), 0, n - 1)).astype(
+            np.int64
+        )
         lower, upper = self._both(near)
         ends = []
         for reached, share, is_upper in ((lower, tail, False), (upper, 1 - tail, True)):

@@ -41,7 +41,9 @@ def persistently_slowest(
     """The rank that is slowest in most steps, if that is neither chance nor too little to matter."""
     rank = often_slowest(ranks, size)
     behind = [
-        own / middle - 1 for each, own, middle in zip(ranks, seconds, of_median_rank, strict=True) if each == rank and middle
+        own / middle - 1
+        for each, own, middle in zip(ranks, seconds, of_median_rank, strict=True)
+        if each == rank and middle
     ]
     if rank is None or not behind or median(behind) < BEHIND:
         return None

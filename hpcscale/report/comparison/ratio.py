@@ -7,6 +7,7 @@ import zlib
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import stdtrit
 
 from hpcscale.ingest.statistics.interval import Resampled
 from hpcscale.report.comparison.sides import Row, Side
@@ -69,21 +70,24 @@ def _spread(side: Side, random: np.random.Generator) -> np.ndarray | None:
     """Logarithms of drawn seconds per step over the row's own."""
     centre = math.log(side.row["step_seconds"])
     if len(side.runs) > 1:
-        return np.log(_over_runs(side.runs, random)) - centre
+        return _over_runs(side.runs, random)
     if side.runs and len(side.runs[0]) > 1:
         return np.log(Resampled(side.runs[0]).draw(random, DRAWS)) - centre
     return _from_interval(side.row, random)
 
 
 def _over_runs(runs: tuple[np.ndarray, ...], random: np.random.Generator) -> np.ndarray:
-    """Hierarchical: runs are drawn, and blocks of steps within each; the median over the runs' medians.
+    """Hierarchical: runs are drawn, and blocks of steps within each; the median over the drawn runs' medians.
 
-    One run fewer than there are is drawn, with replacement: drawing as many as there are makes a few runs look more alike than
-    they are, by (R - 1) / R in the variance (Rao and Wu, JASA 83 (1988) 231-241).
+    A few runs look more alike than runs are: their variance is short by (R - 1) / R, and it is itself a guess. So deviations are
+    widened by sqrt(R / (R - 1)) and by Student's t with R - 1 degrees of freedom over the normal distribution's quantile.
     """
+    count = len(runs)
     medians = np.stack([Resampled(run).draw(random, DRAWS) if len(run) > 1 else np.repeat(run, DRAWS) for run in runs])
-    chosen = random.integers(len(runs), size=(len(runs) - 1, DRAWS))
-    return np.median(np.take_along_axis(medians, chosen, axis=0), axis=0)
+    chosen = random.integers(count, size=(count, DRAWS))
+    drawn = np.log(np.median(np.take_along_axis(medians, chosen, axis=0), axis=0))
+    widening = math.sqrt(count / (count - 1)) * float(stdtrit(count - 1, (1 + COVERAGE) / 2)) / _SIGMAS
+    return widening * (drawn - math.log(np.median([np.median(run) for run in runs])))
 
 
 def _from_interval(row: Row, random: np.random.Generator) -> np.ndarray | None:
