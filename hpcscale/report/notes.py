@@ -109,7 +109,7 @@ def _no_peak(rows: Sequence[Row]) -> list[str]:
 
 
 def _interval(rows: Sequence[Row]) -> list[str]:
-    measured = [row for row in rows if row["step_seconds_low"] is not None and row["origin"] != "predicted"]
+    measured = [row for row in rows if row["step_seconds_low"] is not None and row["measured_steps"] is not None]
     if not measured:
         return []
     over_runs = [row for row in measured if (row["repeats"] or 1) > 1]
