@@ -25,14 +25,14 @@ ATTEMPTS = "attempts"
 
 @dataclass
 class Found:
-    """A run and the folder of its point."""
+    """A run and the folder of its point. Paths are texts here: making objects of thousands takes longer than asking the disk."""
 
     run: Run
-    folder: Path
+    folder: str
 
     @property
-    def record(self) -> Path:
-        return self.folder / ATTEMPTS / self.run.attempt / RECORD
+    def record(self) -> str:
+        return f"{self.folder}/{ATTEMPTS}/{self.run.attempt}/{RECORD}"
 
 
 def points(folder: Path) -> Iterator[tuple[str, Stamp]]:
@@ -53,7 +53,7 @@ def points(folder: Path) -> Iterator[tuple[str, Stamp]]:
 
 def point(folder: Path, name: str, point_stamp: Stamp, cache: Cache) -> Found:
     """The run that counts of a point: of its newest completed attempt, else of its newest one."""
-    place = folder / name
+    place = f"{folder}/{name}" if name else str(folder)
     known = cache.get(name)
     if known.get("point") != point_stamp:
         known = {}
@@ -61,10 +61,10 @@ def point(folder: Path, name: str, point_stamp: Stamp, cache: Cache) -> Found:
     entry: dict[str, Any] = {"point": point_stamp, "attempts": {}}
     runs, fresh, settled = [], False, cache.old_enough(point_stamp)
     for attempt, record_stamp in sorted(_attempts(place)):
-        folder_of_attempt = place / ATTEMPTS / attempt
+        folder_of_attempt = f"{place}/{ATTEMPTS}/{attempt}"
         run, remembered = _remembered(known, attempt, folder_of_attempt, record_stamp)
         if run is None:
-            run, remembered = _read(folder_of_attempt, record_stamp, description)
+            run, remembered = _read(Path(folder_of_attempt), record_stamp, description)
             fresh = True
             settled = settled and cache.old_enough(*(each for each in remembered[:2] if each))
         entry["attempts"][attempt] = remembered
@@ -89,25 +89,25 @@ def attempt(folder: Path) -> Found:
     content = record.point
     if not content and (place / DESCRIPTION).is_file():
         content, _ = _json_object(place / DESCRIPTION)
-    return Alone(digest(content, record, steps), place, folder)
+    return Alone(digest(content, record, steps), str(place), str(folder))
 
 
 @dataclass
 class Alone(Found):
     """The run of an attempt that was named itself: its folder may have been moved out of its point's."""
 
-    attempt: Path
+    attempt: str
 
     @property
-    def record(self) -> Path:
-        return self.attempt / RECORD
+    def record(self) -> str:
+        return f"{self.attempt}/{RECORD}"
 
 
 class _Description:
     """point.json, read when it is needed."""
 
-    def __init__(self, place: Path):
-        self._place = place
+    def __init__(self, place: str):
+        self._place = Path(place)
 
     @cached_property
     def _read(self) -> tuple[dict[str, Any], str]:
@@ -153,11 +153,11 @@ def _digested(folder: Path, description: _Description) -> tuple[Record, Run]:
         return record, digest(description.of_attempt(record), record, steps)
 
 
-def _remembered(known: dict[str, Any], attempt: str, folder: Path, record_stamp: Stamp) -> tuple[Run | None, list[Any]]:
+def _remembered(known: dict[str, Any], attempt: str, folder: str, record_stamp: Stamp) -> tuple[Run | None, list[Any]]:
     found = known.get("attempts", {}).get(attempt)
     if not isinstance(found, list) or len(found) != 3 or found[0] != record_stamp:
         return None, []
-    if found[1] is not False and found[1] != stamp_of(folder / OUTCOME):
+    if found[1] is not False and found[1] != stamp_of(f"{folder}/{OUTCOME}"):
         return None, []
     return _run_of(found[2]), found
 
@@ -178,15 +178,15 @@ def _folders(folder: str | Path) -> list[str]:
         return []
 
 
-def _attempts(place: Path) -> Iterator[tuple[str, Stamp]]:
+def _attempts(place: str) -> Iterator[tuple[str, Stamp]]:
     try:
-        with os.scandir(place / ATTEMPTS) as entries:
+        with os.scandir(f"{place}/{ATTEMPTS}") as entries:
             names = [entry.name for entry in entries]
     except (FileNotFoundError, NotADirectoryError):
         return
     for name in names:
         try:
-            status = Path(f"{place}/{ATTEMPTS}/{name}/{RECORD}").stat()
+            status = os.stat(f"{place}/{ATTEMPTS}/{name}/{RECORD}")  # noqa: PTH116 (a Path takes longer than the question)
         except (FileNotFoundError, NotADirectoryError):
             continue
         if stat.S_ISREG(status.st_mode):

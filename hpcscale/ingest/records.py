@@ -91,7 +91,7 @@ def _row(found: list[Found], convention_name: str) -> dict[str, Any]:
     first, runs = shown[0].run, [each.run for each in shown]
     row: dict[str, Any] = {"origin": "measured", "status": first.status, **first.columns}
     if first.has_record:
-        row |= {"attempt": first.attempt, "record": str(shown[0].record)} | _figures(runs)
+        row |= {"attempt": first.attempt, "record": shown[0].record} | _figures(runs)
     row["note"] = "; ".join(_notes(found, shown))
     measured = [run for run in runs if run.seconds is not None]
     if measured:

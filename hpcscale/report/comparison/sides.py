@@ -58,7 +58,7 @@ def _side(group: list[Found]) -> Side:
 
 def _description(found: Found) -> dict[str, Any]:
     try:
-        content = json.loads((found.folder / DESCRIPTION).read_bytes())
+        content = json.loads(Path(found.folder, DESCRIPTION).read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
