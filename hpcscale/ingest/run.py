@@ -20,6 +20,7 @@ from hpcscale.record.reader import Record
 
 # Of the measured steps these are kept one by one; the rest of a step's line is only in the record.
 KEPT = ("step", "step_seconds", "averaged_steps", "energy_joules")
+_COUNTS = ("step", "averaged_steps")
 # Of the run line, what the table or a comparison says.
 FACTS = ("micro_batch_size", "energy_source", "versions", "git_commit", "backend")
 # Keys of a description that do not say what was run, but which run it was.
@@ -64,7 +65,11 @@ class Run:
         """The measured steps, each with the keys of KEPT that it has."""
         kept = {name: _unpack(text) for name, text in self.packed.items()}
         return [
-            {name: value for name, value in zip(kept, values, strict=True) if value == value}
+            {
+                name: int(value) if name in _COUNTS else value
+                for name, value in zip(kept, values, strict=True)
+                if value == value
+            }
             for values in zip(*kept.values(), strict=True)
         ]
 

@@ -141,6 +141,20 @@ def test_two_configurations_that_only_settings_tell_apart_are_not_mixed_up(
     assert len(found.compared) == 3 and [side.row["point"] for side in found.matches.only_b] == ["again"]
 
 
+def test_where_several_could_be_meant_none_is_compared(
+    tmp_path: Path, write_runs: Write, described_point: dict[str, Any]
+):
+    a = write_runs(tmp_path / "a", sizes=(2, 4))
+    b = write_runs(tmp_path / "b", sizes=(4,))
+    for seed in (7, 8):
+        training = {**described_point["training"], "seed": seed}
+        write_runs(tmp_path / "b" / f"seed{seed}", sizes=(2,), training=training)
+        (tmp_path / "b" / f"seed{seed}" / "s").rename(tmp_path / "b" / f"s{seed}")
+    found = compare(a, b)
+    assert [each.pair.a.row["devices"] for each in found.compared] == [4]
+    assert (len(found.matches.only_a), len(found.matches.only_b)) == (1, 2)
+
+
 def test_a_table_without_steps_or_interval_gives_a_ratio_and_no_verdict(tmp_path: Path):
     for name, seconds in (("a", 2.0), ("b", 3.0)):
         (tmp_path / f"{name}.csv").write_text(
