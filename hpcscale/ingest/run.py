@@ -112,7 +112,7 @@ def _digest(description: dict[str, Any], record: Record | None, steps: Steps | N
 
 def configuration(description: dict[str, Any]) -> str:
     """A hash that repeats of one configuration share."""
-    if model_of(description) is None:
+    if not isinstance(description.get("model"), dict) or model_of(description) is None:
         return str(description.get("point"))  # unreadable ones are not alike
     kept = {key: value for key, value in description.items() if key not in _NO_CONFIGURATION}
     return hashlib.sha1(json.dumps(kept, sort_keys=True).encode(), usedforsecurity=False).hexdigest()

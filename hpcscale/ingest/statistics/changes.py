@@ -62,15 +62,20 @@ def _cuts(seconds: np.ndarray) -> list[int]:
     if n < 2 * SHORTEST:
         return []
     logarithms = np.log(seconds)
-    scores, most = _scores(logarithms), _correlation_of_differences(logarithms)
+    scores = _scores(logarithms)
     path = np.cumsum(scores)
     low, high = int(np.argmin(path)), int(np.argmax(path))
     single, double = [(low if -path[low] > path[high] else high) + 1], sorted((low + 1, high + 1))
     once = max(-float(path[low]), float(path[high])) / math.sqrt(n)
     there_and_back = float(path[high] - path[low]) / math.sqrt(n)
+    total = float(scores @ scores)
+    sigmas = [_sigma_within(total, path, cuts) for cuts in (single, double)]
+    if min(_kolmogorov(once / sigmas[0]), _kuiper(there_and_back / sigmas[1])) > ALARM:
+        return []  # as nearly always; dependence between steps could only make the sum wander further
+    most = _correlation_of_differences(logarithms)
     candidates = [
-        (_kolmogorov(once / _wandering(scores, single, most)), single),
-        (_kuiper(there_and_back / _wandering(scores, double, most)), double),
+        (_kolmogorov(once / sigmas[0] / _further(scores, single, most)), single),
+        (_kuiper(there_and_back / sigmas[1] / _further(scores, double, most)), double),
     ]
     for chance, cuts in sorted(candidates, key=lambda each: each[0]):
         kept = [cut for cut in cuts if SHORTEST <= cut <= n - SHORTEST]
@@ -101,23 +106,32 @@ def _correlation_of_differences(logarithms: np.ndarray) -> float:
     return (two / one) ** 2 - 1 + 1 / math.sqrt(len(logarithms)) if one > 0 else 0.0
 
 
-def _wandering(scores: np.ndarray, cuts: list[int], most: float) -> float:
-    """How far the sum wanders in a step, in the long run: sigma sqrt((1 + r) / (1 - r)), within the parts.
+def _sigma_within(total: float, path: np.ndarray, cuts: list[int]) -> float:
+    """The standard deviation of the scores within the parts, from the sum of their squares and the sums that led to the cuts."""
+    ends = [0, *cuts, len(path)]
+    sums = [0.0, *(float(path[cut - 1]) for cut in cuts), 0.0]
+    parts = [
+        (end - first, b - a) for (first, end), (a, b) in zip(pairwise(ends), pairwise(sums), strict=True) if end > first
+    ]
+    within = total - sum(part_sum**2 / length for length, part_sum in parts)
+    # At least as if the steps were noisy: equal times cannot be surer than that.
+    return math.sqrt(max(within / max(1, len(path) - 2 * len(parts)), 0.25))
 
-    r is the correlation of neighbours, with the bias of so few values taken off (Kendall, Biometrika 41 (1954) 403). A further
-    change within a part looks like correlation too; differences of neighbours do not mind it, so r is at most what they say, give
-    or take their own error: of steps one and two apart, E d2^2 / E d1^2 = 1 + r.
+
+def _further(scores: np.ndarray, cuts: list[int], most: float) -> float:
+    """How much further the sum wanders where a step has to do with the one before: sqrt((1 + r) / (1 - r)).
+
+    r is the correlation of neighbours within the parts, with the bias of so few values taken off (Kendall, Biometrika 41 (1954)
+    403). A further change within a part looks like correlation too, so r is at most what differences of neighbours say.
     """
     ends = [0, *cuts, len(scores)]
     parts = [scores[first:end] for first, end in pairwise(ends) if end > first]
     rest = np.concatenate([part - part.sum() / len(part) for part in parts])
     n, means = len(rest), len(parts)
-    total = float(rest @ rest)
-    # At least as if the steps were noisy: equal times cannot be surer than that.
-    sigma = math.sqrt(max(total / max(1, n - 2 * means), 0.25))
-    correlation = (float(rest[1:] @ rest[:-1]) / (total or 1.0) + means / n) / max(0.2, 1 - 3 * means / n)
+    total = float(rest @ rest) or 1.0
+    correlation = (float(rest[1:] @ rest[:-1]) / total + means / n) / max(0.2, 1 - 3 * means / n)
     correlation = min(max(min(correlation, most) + _MARGIN / math.sqrt(n), 0.0), 0.98)
-    return sigma * math.sqrt((1 + correlation) / (1 - correlation))
+    return math.sqrt((1 + correlation) / (1 - correlation))
 
 
 def _kolmogorov(distance: float) -> float:

@@ -24,7 +24,7 @@ def block_length(values: np.ndarray) -> int:
     below -= below.mean()
     together = max(5, math.ceil(math.sqrt(math.log10(n))))
     largest = min(n - 1, math.ceil(math.sqrt(n)) + together)
-    covariance = np.array([below[lag:] @ below[: n - lag] for lag in range(largest + 1)]) / n
+    covariance = _covariance(below, largest)
     if covariance[0] <= 0:
         return 1  # all steps alike
     significant = np.flatnonzero(np.abs(covariance[1:]) >= _SIGNIFICANT * math.sqrt(math.log10(n) / n) * covariance[0])
@@ -39,6 +39,14 @@ def block_length(values: np.ndarray) -> int:
         return 1  # steps that alternate: a median of theirs is surer than one of independent steps
     length = (2 * slope**2 / (4 / 3 * spectrum**2)) ** (1 / 3) * n ** (1 / 3)
     return int(min(max(1, round(length)), math.ceil(min(3 * math.sqrt(n), n / 3))))
+
+
+def _covariance(centred: np.ndarray, largest: int) -> np.ndarray:
+    """At lags 0 to ``largest``."""
+    n = len(centred)
+    if n < 500:  # all lags at once cost less than a few one by one
+        return np.correlate(centred, centred, "full")[n - 1 : n + largest] / n
+    return np.array([centred[lag:] @ centred[: n - lag] for lag in range(largest + 1)]) / n
 
 
 def _memory(significant: np.ndarray, together: int) -> int:
