@@ -21,7 +21,7 @@ from hpcscale.ingest.cache import Cache
 from hpcscale.ingest.describe import model_in
 from hpcscale.ingest.folders import DESCRIPTION, Found
 from hpcscale.ingest.rates import rates
-from hpcscale.ingest.run import Run
+from hpcscale.ingest.run import Run, complete
 from hpcscale.record.attempt import RECORD
 from hpcscale.record.median import median_with_interval
 from hpcscale.spec.problems import InputError
@@ -45,11 +45,13 @@ def grouped(folder: Path) -> list[list[Found]]:
     """
     if (folder / RECORD).is_file():
         found = [folders.attempt(folder)]
+        complete([found[0].run])
     else:
         with _many_objects():
             cache = Cache(folder)
             found = [folders.point(folder, name, stamp, cache) for name, stamp in folders.points(folder)]
-            cache.save()
+            complete(each.run for each in found)
+            cache.save()  # what was put there is completed too
     if not found:
         raise InputError(f"{folder} holds no run: there is neither a {RECORD} nor a {DESCRIPTION} in or below it")
     groups: dict[str, list[Found]] = {}

@@ -6,6 +6,7 @@ import hashlib
 import json
 from array import array
 from base64 import b64decode, b64encode
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
@@ -84,7 +85,7 @@ def never_started(description: dict[str, Any], problem: str = "") -> Run:
 
 
 def digest(description: dict[str, Any], record: Record, steps: Steps) -> Run:
-    """The run of a description and an attempt's record, whose steps are given as columns."""
+    """The run of a description and an attempt's record, whose steps are given as columns; :func:`complete` does the rest."""
     return _digest(description, record, steps)
 
 
@@ -108,6 +109,28 @@ def _digest(description: dict[str, Any], record: Record | None, steps: Steps | N
     except _ODD as error:
         run.odd = str(error)
     return run
+
+
+def complete(runs: Iterable[Run]) -> None:
+    """Fills in what the steps of runs say. Of all runs together: one kind of work at a time is nearly twice as fast."""
+    waiting = [(run, run.step_seconds) for run in runs if run.packed and run.seconds is None]
+    for step in (_add_interval, _add_notes):
+        for run, seconds in waiting:
+            try:
+                step(run, seconds)
+            except _ODD as error:
+                run.odd = str(error)
+
+
+def _add_interval(run: Run, seconds: list[float]) -> None:
+    found = median_interval(seconds)
+    if "averaged_steps" in run.packed:
+        found = imported.weighted(found, run.steps)
+    run.seconds, run.median_of_lines = (found.value, found.low, found.high), median(seconds)
+
+
+def _add_notes(run: Run, seconds: list[float]) -> None:
+    run.notes += about_steps([int(step) for step in _unpack(run.packed["step"])], seconds)
 
 
 def configuration(description: dict[str, Any]) -> str:
@@ -143,15 +166,10 @@ def _add_record(run: Run, description: dict[str, Any], record: Record, steps: St
 def _add_steps(run: Run, steps: Steps, measured: list[int], record: Record) -> None:
     kept = {name: _chosen(steps, name, measured) for name in KEPT if name in steps}
     seconds = [float(value) for value in kept["step_seconds"]]
-    found = median_interval(seconds)
-    run.measured_steps = len(measured)
-    if "averaged_steps" in kept:
-        lines = [record.steps[place] for place in measured]
-        found = imported.weighted(found, lines)
-        run.measured_steps = sum(map(imported.steps_of, lines))
-    run.seconds, run.median_of_lines = (found.value, found.low, found.high), median(seconds)
+    run.measured_steps = (
+        sum(imported.steps_of(record.steps[place]) for place in measured) if "averaged_steps" in kept else len(measured)
+    )
     run.packed = {name: _pack(values) for name, values in kept.items()}
-    run.notes += about_steps(kept["step"], seconds)
     if "slowest_rank" in steps:
         ranks, size = _chosen(steps, "slowest_rank", measured), _whole(record.run.get("ranks")) or 0
         if often_slowest(ranks, size) is not None:
