@@ -68,7 +68,8 @@ benchmark-cost: $(INSTALLED) ## measure predictions on published rows, and plan 
 	$(BIN)/python benchmarks/plan.py
 	$(BIN)/python benchmarks/search.py
 
-benchmark-report: $(INSTALLED) ## measure the page in Chromium, and imports of large logs
+benchmark-report: $(INSTALLED) ## measure reports of 10,000 points, the page in Chromium, and imports of large logs
+	$(BIN)/python benchmarks/report.py
 	$(BIN)/python benchmarks/page.py
 	$(BIN)/python benchmarks/importing.py
 

@@ -10,29 +10,19 @@ from dataclasses import dataclass
 from hpcscale.audit import columns, rates
 from hpcscale.audit.explain import Cause
 from hpcscale.audit.facts import Reading, Row
+from hpcscale.audit.slow_points import Speed, slow_points
 from hpcscale.audit.world import World, device_name, devices_of, model_of, sequence_of, work_of
 
-DIP = 0.10  # below both neighbours; published repeats of one layout differ by 5.6 % in the median
-EDGE = 0.065  # fewer devices, the same micro batch, and yet slower than the next row
-SHORTER = 0.12  # a shorter sequence, as many tokens a micro batch, and yet slower than the longer one
 _NO_KEY = re.compile(
     r"mem|loss|power|watt|energy|temp|^(?:num|no|index|idx|row|id)?$|elapsed|hours|speed|rank of", re.IGNORECASE
 )
 
 
 @dataclass(frozen=True)
-class Point:
-    """A row that ran: logarithm of its speed per device, and what it is comparable by."""
+class Point(Speed):
+    """A row that ran, with what it is comparable by."""
 
-    index: int
     row: Row
-    speed: float
-    work: float | None
-    devices: float
-    sequence: float
-    micro_batch: float
-    total_batch: float | None
-    kind: tuple[object, ...]
     layout: tuple[float | None, ...]
 
 
@@ -126,102 +116,24 @@ def points(rows: Sequence[Row], worlds: Sequence[World], reading: Reading, names
         length = sequence_of(row, world) or 0.0
         found.append(
             Point(
-                index,
-                row,
-                base.log,
-                work,
-                devices.value,
-                length,
-                row.value("micro_batch_size") or 0.0,
-                row.value("global_batch_size"),
-                kind,
-                layout,
+                index=index, speed=base.log, work=work, devices=devices.value, sequence=length,
+                micro_batch=row.value("micro_batch_size") or 0.0, total_batch=row.value("global_batch_size"), kind=kind,
+                row=row, layout=layout,
             )
-        )
+        )  # fmt: skip
     return found
 
 
 def stragglers(found: Sequence[Point]) -> dict[int, Cause]:
     """Points whose arithmetic is right and whose speed is implausible beside their neighbours'."""
-    causes: dict[int, Cause] = {}
-    groups: dict[tuple[object, ...], list[Point]] = {}
-    for point in found:
-        groups.setdefault((point.kind, point.sequence), []).append(point)
-    for group in groups.values():
-        for point, other in _by_devices(group):
-            causes[point.index] = _cause(point, other, f"on {other.devices:g} devices")
-    lengths: dict[tuple[object, ...], list[Point]] = {}
-    for point in found:
-        if point.work is not None and point.index not in causes:
-            lengths.setdefault((point.kind, point.devices), []).append(point)
-    for group in lengths.values():
-        for point, other in _by_length(group):
-            causes.setdefault(point.index, _cause(point, other, f"at length {other.sequence:g}"))
-    return causes
-
-
-def _cause(point: Point, other: Point, where: str) -> Cause:
-    speed, reference = point.speed, other.speed
-    if point.sequence != other.sequence and point.work is not None and other.work is not None:
-        speed, reference = speed + point.work, reference + other.work
-    share = 100 * (1 - math.exp(speed - reference))
-    return Cause(
-        "straggler", f"the figures agree, but a device does {share:.0f} % less than in line {other.row.line} {where}"
-    )
-
-
-def _by_devices(group: Sequence[Point]) -> list[tuple[Point, Point]]:
-    """(slow point, the neighbour that shows it), along the number of devices."""
-    best: dict[float, Point] = {}
-    for point in group:
-        if point.devices not in best or point.speed > best[point.devices].speed:
-            best[point.devices] = point
-    line = [best[devices] for devices in sorted(best)]
-    slow = []
-    for place, point in enumerate(line):
-        before, after = line[place - 1] if place else None, line[place + 1] if place + 1 < len(line) else None
-        if before and after:
-            nearest = min(before, after, key=lambda each: each.speed)
-            if nearest.speed - point.speed > DIP and point.micro_batch >= min(before.micro_batch, after.micro_batch):
-                slow.append((point, nearest))
-        elif after and after.speed - point.speed > EDGE and point.micro_batch == after.micro_batch:
-            slow.append((point, after))
-        elif before and len(line) >= 3 and _breaks(line):
-            slow.append((point, before))
-    return slow
-
-
-def _breaks(line: Sequence[Point]) -> bool:
-    """Whether the last point falls far below the trend. Strong scaling falls faster and faster, weak scaling does not."""
-    steps = [
-        (line[i].speed - line[i + 1].speed) / math.log(line[i + 1].devices / line[i].devices)
-        for i in range(len(line) - 1)
-    ]
-    per_device = {round((point.total_batch or 0) / point.devices, 6) for point in line}
-    weak = len(per_device) == 1 and per_device != {0.0}
-    drop = line[-2].speed - line[-1].speed
-    usual = max(0.02, *(abs(each) for each in steps[:-1]))
-    return drop > (0.12 if weak else 0.3) and steps[-1] > 4 * usual and line[-1].micro_batch >= line[-2].micro_batch
-
-
-def _by_length(group: Sequence[Point]) -> list[tuple[Point, Point]]:
-    """Shorter sequences need no more work a token than longer ones: their FLOP/s do not fall suddenly."""
-    best: dict[float, Point] = {}
-    for point in group:
-        if point.sequence not in best or point.speed > best[point.sequence].speed:
-            best[point.sequence] = point
-    level: Point | None = None
-    slow = []
-    for length in sorted(best, reverse=True):
-        point = best[length]
-        if level is not None and level.work is not None and point.work is not None:
-            fall = level.speed + level.work - point.speed - point.work
-            tokens = point.micro_batch * point.sequence >= 0.5 * level.micro_batch * level.sequence
-            if fall > SHORTER and tokens:
-                slow.append((point, level))
-                continue
-        level = point
-    return slow
+    lines = {point.index: point.row.line for point in found}
+    return {
+        slow.index: Cause(
+            "straggler",
+            f"the figures agree, but a device does {100 * slow.share:.0f} % less than in line {lines[slow.beside]} {slow.where}",
+        )
+        for slow in slow_points(found)
+    }
 
 
 def repeated(tables: Sequence[tuple[int, Sequence[Point], Sequence[World]]]) -> dict[tuple[int, int], Cause]:

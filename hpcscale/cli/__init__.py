@@ -39,6 +39,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "energy": ("energy", "Energy of a study's jobs from counters and accounting; tokens per joule, energy to train."),
     "bundle": ("bundle", "Archive a study with its records, report and versions; nothing personal is in it."),
     "verify": ("verify", "Report again from the records in an archive, and say whether it is the same."),
+    "compare": (
+        "compare",
+        "Is B slower than A: two studies or two versions of the code, with intervals and a verdict.",
+    ),
     "import": ("importing", "Turn logs of other frameworks into runs that the report shows."),
     "audit": ("audit", "Recompute a published scaling table from itself: does each row add up, and if not, why."),
     "data": ("data", "Turn text files into training data (Megatron's .bin and .idx)."),

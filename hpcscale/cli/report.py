@@ -37,6 +37,7 @@ _SUFFIXES = {"md": "md", "csv": "csv", "json": "json", "tex": "latex"}
     "--runs", type=click.Path(file_okay=False, path_type=Path), default=Path("runs"), show_default=True, metavar="DIR",
     help="The folder of all runs.",
 )  # fmt: skip
+@click.option("--no-cache", is_flag=True, help="Read every record again, also those that have not changed.")
 def command(
     arguments: tuple[str, ...],
     form: str | None,
@@ -50,6 +51,7 @@ def command(
     convention: str | None,
     predicted: bool,
     runs: Path,
+    no_cache: bool,
 ) -> None:
     """Print the scaling table of studies, runs and published tables; draw the chart.
 
@@ -66,6 +68,10 @@ def command(
         from hpcscale.report.page import save
 
         save.check_suffix(html)
+    if no_cache:
+        from hpcscale.ingest import cache
+
+        cache.switch_off()
     chosen = "json" if as_json else form or _suffix(output)
     style = _style(style_name, chosen)
     report = build(arguments, runs, convention or (style.convention if style else None), predicted)

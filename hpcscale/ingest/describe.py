@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -41,10 +43,15 @@ def described(point: dict[str, Any]) -> dict[str, Any]:
         row["tokens_per_step"] = batch * length
     if batch and row["micro_batch_size"] and row["dp"]:
         row["gradient_accumulation"] = -(-batch // (row["micro_batch_size"] * row["dp"]))
-    model = model_of(point)
-    if model is not None and length:
-        row["parameters"] = count(model, length, row["tp"] or 1).total
+    if length:
+        row["parameters"] = _parameters(json.dumps(point.get("model")), length, row["tp"] or 1)
     return row
+
+
+@lru_cache(maxsize=1024)
+def _parameters(model_text: str, length: int, tp: int) -> int | None:
+    model = model_in(model_text)
+    return None if model is None else count(model, length, tp).total
 
 
 def _mapping(point: dict[str, Any], key: str) -> dict[str, Any]:
@@ -54,7 +61,13 @@ def _mapping(point: dict[str, Any], key: str) -> dict[str, Any]:
 
 def model_of(point: dict[str, Any]) -> Model | None:
     """The model that a description holds in full; None if it does not or is of another version."""
+    return model_in(json.dumps(point.get("model")))
+
+
+@lru_cache(maxsize=1024)
+def model_in(text: str) -> Model | None:
+    """The model that a JSON text holds. Thousands of points share a few models, and checking one takes a while."""
     try:
-        return Model.model_validate(point.get("model"))
+        return Model.model_validate(json.loads(text))
     except ValidationError:
         return None

@@ -56,6 +56,27 @@ def _tables(argument: str, runs: Path, convention: str | None, foresee: bool) ->
     raise InputError(f"there is no study, published table or folder of runs '{argument}'{suggestion(argument, known)}")
 
 
+def folder_of_runs(argument: str, runs: Path = RUNS) -> Path | None:
+    """The folder whose runs an argument means, as :func:`gather` takes it; None for a table. Raises InputError for a study that
+    has not run."""
+    path = Path(argument)
+    if path.suffix == ".csv":
+        return None
+    is_study = path.suffix in (".yaml", ".yml") or argument in locate.available("studies")
+    if path.is_dir() and (not is_study or records.holds_runs(path)):
+        return path
+    if is_study:
+        asked = study.read(argument)
+        if not (runs / asked.name).is_dir():
+            raise InputError(
+                f"{asked.name} has no runs in {runs / asked.name}; make some with: hpcscale run {asked.path}"
+            )
+        return runs / asked.name
+    if argument not in locate.available(published.FOLDER, ".csv") and (runs / argument).is_dir():
+        return runs / argument
+    return None
+
+
 def _published_path(name: str) -> Path:
     return locate.find(name, published.FOLDER, "published table", ".csv")
 

@@ -28,13 +28,17 @@ def steps_of(line: Line) -> int:
     return averaged if type(averaged) is int and averaged > 0 else 1
 
 
-def after_warmup(lines: list[Line], warmup_steps: int) -> list[Line]:
-    """The lines behind the first ``warmup_steps`` steps; a mean that holds one of them is dropped as well."""
+def after_warmup(places: list[int], warmup_steps: int, averaged: list[Any] | None) -> list[int]:
+    """The lines (by their places) behind the first ``warmup_steps`` steps; a mean that holds one of them is dropped as well.
+
+    ``averaged``: how many steps each line is the mean of, None where each is one."""
+    if averaged is None:
+        return places[max(0, warmup_steps) :]
     seen = 0
-    for position, line in enumerate(lines):
+    for position, place in enumerate(places):
         if seen >= warmup_steps:
-            return lines[position:]
-        seen += steps_of(line)
+            return places[position:]
+        seen += steps_of({"averaged_steps": averaged[place]})
     return []
 
 

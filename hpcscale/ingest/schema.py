@@ -124,13 +124,14 @@ def empty() -> pd.DataFrame:
 
 
 _PYTHON: dict[str, tuple[type, ...]] = {"text": (str,), "int": (int,), "float": (int, float), "bool": (bool,)}
+_PLAIN = (str, float)  # nothing is wrong with one where its type is right
 _TYPES = {column.name: _PYTHON[column.kind] for column in COLUMNS}
 
 
 def check(row: dict[str, object]) -> None:
     """Raises TypeError for a value that its column cannot hold."""
     for name, value in row.items():
-        if value is None:
+        if value is None or (type(value) in _PLAIN and type(value) in _TYPES[name]):
             continue
         too_large = isinstance(value, int) and abs(value) >= 2**63
         # True is an int to Python, and nobody's number of nodes

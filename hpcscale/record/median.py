@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from statistics import median
 from typing import NamedTuple
 
@@ -32,6 +33,7 @@ def median_with_interval(values: Sequence[float]) -> Median:
     return Median(float(median(ordered)), float(ordered[k - 1]), float(ordered[-k]))
 
 
+@lru_cache(maxsize=1024)
 def _rank(n: int) -> int:
     """The largest k whose pair of order statistics covers the median often enough; 1 if none does."""
     tail, k = 0.0, 0

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from hpcscale.record import outcome
 from hpcscale.record.schema import FAILURES, Status
 
+_TOGETHER = 256  # lines that are parsed at a time
+_START = b'{"schema": "'  # of every line that a writer of ours wrote
 _NOT_FINITE = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
 
 
@@ -49,8 +53,8 @@ def read(path: Path) -> Record:
     """
     record = Record(path)
     with path.open("rb") as file:
-        for raw in file:
-            _add(record, raw)
+        while lines := list(islice(file, _TOGETHER)):
+            _add_all(record, lines)
     if record.summary is None and record.failure is None:
         record.failure = outcome.read(path.parent)
     return record
@@ -70,11 +74,27 @@ class Follower:
                 if not raw.endswith(b"\n"):
                     break
                 self._offset += len(raw)
-                _add(self._record, raw)
+                add(self._record, raw)
         return self._record
 
 
-def _add(record: Record, raw: bytes) -> None:
+def _add_all(record: Record, lines: Sequence[bytes]) -> None:
+    """Lines of the file as parts of the record; whole ones at once, which is nearly twice as fast."""
+    if all(line.startswith(_START) for line in lines):
+        try:
+            found = json.loads(b"[" + b",".join(lines) + b"]")
+        except (ValueError, RecursionError):
+            found = []
+        # as many objects as lines: none ends within another
+        if len(found) == len(lines) and all(type(line) is dict for line in found):
+            for line in found:
+                _sort_in(record, line)
+            return
+    for raw in lines:
+        add(record, raw)
+
+
+def add(record: Record, raw: bytes) -> None:
     """One line of the file as a part of the record."""
     text = raw.strip()
     if not text:
@@ -86,6 +106,10 @@ def _add(record: Record, raw: bytes) -> None:
     if not isinstance(line, dict):
         record.damaged_lines += 1
         return
+    _sort_in(record, line)
+
+
+def _sort_in(record: Record, line: dict[str, Any]) -> None:
     match line.get("schema"):
         case "run" if not record.run:
             record.run = line

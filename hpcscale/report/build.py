@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from hpcscale.audit.recompute import Check, recompute
+from hpcscale.audit.slow_runs import slow_runs
 from hpcscale.cost import flops
 from hpcscale.ingest import schema
 from hpcscale.ingest.gather import RUNS, gather
@@ -45,4 +46,5 @@ def build(arguments: Sequence[str], runs: Path = RUNS, convention: str | None = 
     definitions = notes.definitions(rows)
     if name and checks:
         definitions.append(f"Columns count FLOPs as {name}; printed figures are checked as their documents counted.")
-    return Report(frame, rows, checks, notes.reproduction(rows, checks), notes.about_rows(rows), definitions)
+    about_rows = [*notes.about_rows(rows), *slow_runs(rows)]
+    return Report(frame, rows, checks, notes.reproduction(rows, checks), about_rows, definitions)

@@ -113,13 +113,14 @@ def _no_peak(rows: Sequence[Row]) -> list[str]:
 
 
 def _interval(rows: Sequence[Row]) -> list[str]:
-    measured = [row for row in rows if row["step_seconds_low"] is not None and row["origin"] != "predicted"]
+    measured = [row for row in rows if row["step_seconds_low"] is not None and row["measured_steps"] is not None]
     if not measured:
         return []
     over_runs = [row for row in measured if (row["repeats"] or 1) > 1]
     population = "runs where a point was repeated, else over steps" if over_runs else "steps"
     sizes = [row["repeats"] if row in over_runs else row["measured_steps"] for row in measured]
     line = f"sec/it: median over {population}, warm-up dropped; interval: 95 % confidence interval of the median"
+    line += " (block bootstrap over steps)" if max(sizes) >= 6 and len(over_runs) < len(measured) else ""
     return [line + (", smallest and largest where there are fewer than 6." if min(sizes) < 6 else ".")]
 
 

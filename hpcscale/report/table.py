@@ -7,6 +7,7 @@ import dataclasses
 import io
 import json
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from hpcscale.ingest import schema
@@ -17,7 +18,6 @@ from hpcscale.report.styles import Style
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
 _GAP = 2  # blanks between two columns in a terminal
 
@@ -44,7 +44,10 @@ def print_table(report: Report, console: Console, style: Style | None = None) ->
         if part.layout.common:
             console.print(caption(part.layout, console.width), markup=False, highlight=False)
         shown, left_out = fitting(part.layout, console.width)
-        console.print(_rich(part.layout, shown), soft_wrap=True)
+        head, body = _lines_of(part.layout, shown)
+        console.print("\n".join(head), style="bold", soft_wrap=True, markup=False, highlight=False)
+        # Not through rich: ten thousand rows would take it ten seconds.
+        console.file.write("".join(f"{line}\n" for line in body))
         if left_out:
             names = ", ".join(part.layout.columns[i].name for i in left_out)
             console.print(f"Not shown at this width: {names}.", markup=False, highlight=False, style="dim")
@@ -69,23 +72,38 @@ def fitting(layout: Layout, width: int) -> tuple[list[int], list[int]]:
 def width_of(layout: Layout, index: int) -> int:
     """Characters of a column, title and cells."""
     titles = layout.columns[index].title.split("\n")
-    return max(len(each) for each in [*titles, *(row[index] for row in layout.cells)])
+    return max(_cells(each) for each in {*titles, *(row[index] for row in layout.cells)})
 
 
-def _rich(layout: Layout, shown: list[int]) -> Table:
-    from rich.table import Table
-    from rich.text import Text
+def _lines_of(layout: Layout, shown: list[int]) -> tuple[list[str], list[str]]:
+    """The lines of the titles, which stand on the first row, and of the rows."""
+    columns = [layout.columns[i] for i in shown]
+    widths = [width_of(layout, i) for i in shown]
+    stacks = [column.title.split("\n") for column in columns]
+    high = max(map(len, stacks))
+    titles = zip(*([""] * (high - len(stack)) + stack for stack in stacks), strict=True)
+    aligned = [(column.left, width) for column, width in zip(columns, widths, strict=True)]
+    return [_aligned(line, aligned) for line in titles], [
+        _aligned([cells[i] for i in shown], aligned) for cells in layout.cells
+    ]
 
-    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
-    for i in shown:
-        column = layout.columns[i]
-        # A width of its own, so that a narrow terminal cannot make rich shorten or wrap a number.
-        table.add_column(
-            column.title, justify="left" if column.left else "right", no_wrap=True, vertical="bottom", min_width=width_of(layout, i)
-        )  # fmt: skip
-    for cells in layout.cells:
-        table.add_row(*(Text(cells[i]) for i in shown))
-    return table
+
+def _aligned(cells: Sequence[str], columns: list[tuple[bool, int]]) -> str:
+    padded = (
+        cell + blanks if left else blanks + cell
+        for cell, (left, width) in zip(cells, columns, strict=True)
+        for blanks in [" " * (width - _cells(cell))]
+    )
+    return (" " * _GAP).join(padded).rstrip()
+
+
+def _cells(text: str) -> int:
+    """How wide a terminal shows a text: Japanese takes two columns a character."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 def markdown(report: Report, style: Style | None = None) -> str:

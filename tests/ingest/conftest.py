@@ -58,3 +58,9 @@ def _write(
 @pytest.fixture
 def write_run() -> Callable[..., Path]:
     return _write
+
+
+@pytest.fixture
+def described_point() -> dict[str, Any]:
+    """What ``write_run`` writes where nothing else is said."""
+    return POINT

@@ -1,0 +1,228 @@
+"""``hpcscale compare``: the verdict, its interval, what was compared with what. Seeded runs written by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from hpcscale.cli.compare import command
+from hpcscale.cli.errors import report_input_errors
+from hpcscale.report.comparison.compare import compare
+from hpcscale.spec.problems import InputError
+
+Cli = Callable[..., CompletedProcess[str]]
+Write = Callable[..., str]
+
+
+@pytest.fixture
+def write_runs(write_run: Callable[..., Path], described_point: dict[str, Any]) -> Write:
+    """Runs of each size; ``times``: how many times slower; ``between``: how much runs of one configuration differ."""
+
+    def write(
+        folder: Path, times: float = 1.0, seed: int = 0, repeats: int = 1, sizes: tuple[int, ...] = (1, 2, 4), between: float = 0.0,
+        **changes: Any,
+    ) -> str:  # fmt: skip
+        random = np.random.default_rng(seed)
+        for size in sizes:
+            for repeat in range(1, repeats + 1):
+                level = 200.0 / size * times * (1 + between * random.normal())
+                seconds = [9e3, 9e3, *(level * (1 + 0.02 * random.normal(size=40))).tolist()]
+                layout = {**described_point["layout"], "dp": size}
+                own = {"devices": size, "layout": layout, "repeat": repeat, "hash": f"{size:04}{repeat:04}", **changes}
+                write_run(folder, seconds, point=f"dp{size}-{repeat}", **own)
+        return str(folder)
+
+    return write
+
+
+@pytest.fixture
+def a(tmp_path: Path, write_runs: Write) -> str:
+    return write_runs(tmp_path / "a", seed=1)
+
+
+@pytest.mark.parametrize(
+    ("times", "verdict"), [(1.1, "slower"), (0.9, "faster"), (1.0, "cannot tell")], ids=["slower", "faster", "equal"]
+)
+def test_the_verdict_is_right_for_each_configuration_and_for_all(
+    tmp_path: Path, write_runs: Write, a: str, times: float, verdict: str
+):
+    found = compare(a, (write_runs(tmp_path / "b", times, seed=2)))
+    assert found.verdict == verdict
+    assert found.low is not None and found.high is not None
+    assert found.low <= times <= found.high and found.value == pytest.approx(times, rel=0.02)
+    if times != 1.0:
+        assert [each.verdict for each in found.compared] == [verdict] * 3
+    else:
+        assert found.within
+
+
+def test_throughput_is_faster_where_it_is_more(tmp_path: Path, write_runs: Write, a: str):
+    b = write_runs(tmp_path / "b", 0.8, seed=2)
+    for metric in ("tokens_per_second", "tokens_per_second_per_device"):
+        found = compare(a, b, metric=metric)
+        assert found.verdict == "faster" and found.value == pytest.approx(1.25, rel=0.02)
+
+
+def test_a_difference_within_the_tolerance_is_none(tmp_path: Path, write_runs: Write, a: str):
+    b = write_runs(tmp_path / "b", 1.1, seed=2)
+    assert compare(a, b, tolerance=0.05).verdict == "slower"
+    assert compare(a, b, tolerance=0.2).verdict == "cannot tell"
+
+
+def test_runs_that_differ_from_one_another_make_it_uncertain(tmp_path: Path, write_runs: Write):
+    """Repeats are runs, not steps: many steps of a run do not outvote that the next run is 10 % away."""
+    a, b = (
+        (write_runs(tmp_path / name, seed=seed, repeats=3, between=0.1, sizes=(2,)))
+        for name, seed in (("a", 3), ("b", 5))
+    )
+    (found,) = compare(a, b).compared
+    assert found.verdict == "cannot tell" and not found.within
+    assert found.ratio.low is not None and found.ratio.high is not None
+    assert found.ratio.high / found.ratio.low > 1.05
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say(tmp_path: Path, write_runs: Write):
+    held = 0
+    for seed in range(40):
+        one, other = (write_runs(tmp_path / f"{seed}{k}", seed=2 * seed + k, sizes=(1, 2)) for k in (0, 1))
+        ratios = [each.ratio for each in compare(one, other).compared]
+        held += sum(bool(each.low and each.high and each.low <= 1 <= each.high) for each in ratios)
+    assert held >= 72  # of 80; 76 are expected
+
+
+def test_the_same_input_gives_the_same_interval(tmp_path: Path, write_runs: Write, a: str):
+    b = write_runs(tmp_path / "b", seed=9)
+    assert compare(a, b).low == compare(a, b).low
+
+
+def test_names_batches_of_files_and_protocols_are_no_configuration(tmp_path: Path, write_runs: Write, a: str):
+    b = write_runs(
+        tmp_path / "b", seed=2, study="other", protocol={"warmup_steps": 2, "measured_steps": 9, "repeats": 1}
+    )
+    assert [each.pair.unlike for each in compare(a, b).compared] == [(), (), ()]
+
+
+def test_what_only_one_side_has_is_named_and_not_compared(tmp_path: Path, write_runs: Write, a: str):
+    found = compare(a, (write_runs(tmp_path / "b", seed=2, sizes=(2, 4, 8))))
+    assert [side.row["point"] for side in found.matches.only_a] == ["dp1-1"]
+    assert [side.row["point"] for side in found.matches.only_b] == ["dp8-1"]
+    assert len(found.compared) == 2
+
+
+def test_settings_that_differ_are_said(tmp_path: Path, write_runs: Write, described_point: dict[str, Any], a: str):
+    other = {**described_point["training"], "seed": 7}
+    found = compare(a, (write_runs(tmp_path / "b", seed=2, training=other)))
+    assert [each.pair.unlike for each in found.compared] == [("training.seed None / 7",)] * 3
+
+
+def test_another_machine_is_compared_only_if_asked(tmp_path: Path, write_runs: Write, a: str):
+    b = write_runs(tmp_path / "b", seed=2, machine="other")
+    with pytest.raises(InputError, match="no configuration in common: machine is m in one and other in the other"):
+        compare(a, b)
+    assert len(compare(a, b, ignored=["machine"]).compared) == 3
+    with pytest.raises(InputError, match="--ignore machin: there is no such column or setting; did you mean 'machine'"):
+        compare(a, b, ignored=["machin"])
+
+
+def test_two_configurations_that_only_settings_tell_apart_are_not_mixed_up(
+    tmp_path: Path, write_runs: Write, write_run: Callable[..., Path], described_point: dict[str, Any], a: str
+):
+    b = write_runs(tmp_path / "b", seed=2)
+    other = {"training": {**described_point["training"], "seed": 7}, "layout": {**described_point["layout"], "dp": 2}}
+    write_run(tmp_path / "b", [9.0] * 20, point="again", devices=2, **other)
+    found = compare(a, b)
+    assert len(found.compared) == 3 and [side.row["point"] for side in found.matches.only_b] == ["again"]
+
+
+def test_where_several_could_be_meant_none_is_compared(
+    tmp_path: Path, write_runs: Write, described_point: dict[str, Any]
+):
+    a = write_runs(tmp_path / "a", sizes=(2, 4))
+    b = write_runs(tmp_path / "b", sizes=(4,))
+    for seed in (7, 8):
+        training = {**described_point["training"], "seed": seed}
+        write_runs(tmp_path / "b" / f"seed{seed}", sizes=(2,), training=training)
+        (tmp_path / "b" / f"seed{seed}" / "s").rename(tmp_path / "b" / f"s{seed}")
+    found = compare(a, b)
+    assert [each.pair.a.row["devices"] for each in found.compared] == [4]
+    assert (len(found.matches.only_a), len(found.matches.only_b)) == (1, 2)
+
+
+def test_a_table_without_steps_or_interval_gives_a_ratio_and_no_verdict(tmp_path: Path):
+    for name, seconds in (("a", 2.0), ("b", 3.0)):
+        (tmp_path / f"{name}.csv").write_text(
+            "model,devices,global_batch_size,sequence_length,step_seconds_published\n"
+            + f"llama2-7b,8,64,4096,{seconds}\n"
+        )
+    found = compare(str(tmp_path / "a.csv"), str(tmp_path / "b.csv"))
+    assert (found.verdict, found.value, found.low) == ("cannot tell", pytest.approx(1.5), None)
+
+
+def test_a_reports_own_csv_brings_its_intervals_along(tmp_path: Path, write_runs: Write, cli: Cli):
+    for name, times in (("a", 1.0), ("b", 1.3)):
+        write_runs(tmp_path / "runs" / name, times, seed=4)
+        assert cli("report", f"runs/{name}", "--output", f"{name}.csv").returncode == 0
+    found = compare(str(tmp_path / "a.csv"), str(tmp_path / "b.csv"))
+    assert found.verdict == "slower" and found.low is not None and found.low <= 1.3
+
+
+# As a user calls it
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    monkeypatch.chdir(tmp_path)
+
+    def invoke(*arguments: str) -> Result:
+        def main() -> None:
+            with report_input_errors():
+                command.main(args=list(arguments), prog_name="hpcscale compare")
+
+        runner = CliRunner()
+        with runner.isolation() as (out, err, *_):
+            try:
+                main()
+                code: Any = 0
+            except SystemExit as exit_:
+                code = exit_.code
+            return Result(runner, out.getvalue(), err.getvalue(), b"", None, code or 0, None)
+
+    return invoke
+
+
+def test_exit_codes_are_for_ci(tmp_path: Path, write_runs: Write, call: Callable[..., Result]):
+    write_runs(tmp_path / "a", seed=1)
+    write_runs(tmp_path / "slower", 1.1, seed=2)
+    write_runs(tmp_path / "noisy", 1.0, seed=3, repeats=2, between=0.2)
+    assert call("a", "slower").exit_code == 1
+    assert call("slower", "a").exit_code == 0
+    assert call("a", "noisy").exit_code == 0
+    assert call("a", "noisy", "--strict").exit_code == 1
+    assert call("a", "slower", "--tolerance", "20%").exit_code == 0
+    assert call("a", "slower", "--tolerance", "0.2", "--strict").exit_code == 0
+    assert call("a", "nowhere").exit_code == 2
+
+
+def test_the_last_word_is_a_sentence_with_its_reasons(tmp_path: Path, write_runs: Write, call: Callable[..., Result]):
+    write_runs(tmp_path / "a", seed=1)
+    write_runs(tmp_path / "b", 1.1, seed=2)
+    said = call("a", "b").stdout
+    assert "b is slower than a: geometric mean of sec/it 1." in said and "beyond the tolerance of 2 %" in said
+    assert "By configuration: 3 slower." in said
+    assert "single runs: they do not know how much runs differ" in said
+
+
+def test_json_is_only_json_with_raw_numbers(tmp_path: Path, write_runs: Write, call: Callable[..., Result]):
+    write_runs(tmp_path / "a", seed=1)
+    write_runs(tmp_path / "b", 1.1, seed=2)
+    document = json.loads(call("a", "b", "--json").stdout)
+    assert document["verdict"] == "slower" and len(document["points"]) == 3
+    assert document["ratio_low"] < document["ratio"] < document["ratio_high"]
+    assert {"point", "a", "b", "ratio", "ratio_low", "ratio_high", "verdict"} <= document["points"][0].keys()

@@ -1,0 +1,159 @@
+"""What is said about a run's steps: intervals, changes, outliers, a rank that is always the slowest. Seeded data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hpcscale.ingest import records, schema
+from hpcscale.ingest.statistics.changes import stretches
+from hpcscale.ingest.statistics.dependence import block_length
+from hpcscale.ingest.statistics.findings import about_steps
+from hpcscale.ingest.statistics.interval import Resampled, median_interval
+from hpcscale.ingest.statistics.outliers import outliers
+from hpcscale.ingest.statistics.slowest import persistently_slowest
+from hpcscale.record.median import median_with_interval
+
+
+def remembering(random: np.random.Generator, n: int, correlation: float) -> np.ndarray:
+    noise = random.normal(size=n + 50) * 0.02 * (1 - correlation**2) ** 0.5
+    for step in range(1, n + 50):
+        noise[step] += correlation * noise[step - 1]
+    return 1 + noise[50:]
+
+
+def clean(random: np.random.Generator, n: int = 100) -> np.ndarray:
+    return 1 + 0.02 * random.normal(size=n)
+
+
+# Intervals
+
+
+@pytest.mark.parametrize("length", [1, 4, 6])
+def test_the_exact_bootstrap_is_what_drawing_many_samples_comes_to(length: int):
+    random = np.random.default_rng(0)
+    seconds = remembering(random, 60, 0.6)
+    exact = Resampled(seconds, length)
+    starts = random.integers(60, size=(20_000, 60 // length))
+    drawn = np.sort(seconds[(starts[:, :, None] + np.arange(length)) % 60].reshape(20_000, -1), axis=1)
+    lower, upper = drawn[:, (drawn.shape[1] - 1) // 2], drawn[:, drawn.shape[1] // 2]
+    for share in (0.025, 0.3, 0.5, 0.975):
+        for sample, is_upper in ((lower, False), (upper, True)):
+            found = exact.quantile(share, is_upper)
+            assert np.mean(sample < found) - 0.01 <= share <= np.mean(sample <= found) + 0.01
+    assert exact.ends() == (exact.quantile(0.025), exact.quantile(0.975, upper=True))
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(min_value=1e-6, max_value=1e6), min_size=1, max_size=80))
+def test_the_interval_holds_the_median_and_is_never_narrower_than_that_of_order_statistics(values: list[float]):
+    found, plain = median_interval(values), median_with_interval(values)
+    assert (
+        min(values) <= found.low <= plain.low <= found.value == plain.value <= plain.high <= found.high <= max(values)
+    )
+
+
+def test_steps_that_remember_each_other_widen_the_interval():
+    random = np.random.default_rng(1)
+    held = {"independent": 0, "blocks": 0, "plain": 0}
+    for _ in range(200):
+        series = remembering(random, 200, 0.7).tolist()
+        held["blocks"] += (found := median_interval(series)).low <= 1 <= found.high
+        held["plain"] += (found := median_with_interval(series)).low <= 1 <= found.high
+        held["independent"] += (found := median_interval(clean(random).tolist())).low <= 1 <= found.high
+    assert held["plain"] + 5 < held["blocks"]
+    assert held["independent"] >= 186
+
+
+def test_independent_steps_are_blocks_of_one_and_others_longer():
+    random = np.random.default_rng(2)
+    lengths = [block_length(clean(random, 200)) for _ in range(50)]
+    assert np.median(lengths) == 1
+    assert np.median([block_length(remembering(random, 200, 0.8)) for _ in range(50)]) >= 8
+
+
+# Changes
+
+
+@pytest.mark.parametrize("n", [20, 100])
+@pytest.mark.parametrize("correlation", [0.0, 0.3])
+def test_clean_runs_raise_a_false_alarm_in_at_most_one_of_a_hundred(n: int, correlation: float):
+    random = np.random.default_rng(3)
+    alarms = sum(len(about_steps(range(n), remembering(random, n, correlation).tolist())) > 0 for _ in range(300))
+    assert alarms <= 3
+
+
+def test_a_slow_down_is_found_where_it_begins():
+    random, near = np.random.default_rng(4), 0
+    for _ in range(50):
+        seconds = clean(random)
+        seconds[56:] *= 1.12
+        parts = stretches(seconds)
+        near += len(parts) == 2 and abs(parts[1].first - 56) <= 2
+    assert near >= 48
+
+
+@pytest.mark.parametrize(
+    ("slower", "said"),
+    [
+        ({(56, 100): 1.12}, "from step 57 on 12 % slower"),
+        ({(40, 60): 1.25}, "steps 41 to 60 were 25 % slower than the others"),
+        ({(0, 30): 1.1}, "from step 31 on 9.1 % faster"),
+        ({(30, 100): 1.1, (70, 100): 1.2}, "from step 31 on 10 % slower, from step 71 on 20 % slower"),
+    ],
+)
+def test_changes_are_said_with_their_steps_and_size(slower: dict[tuple[int, int], float], said: str):
+    seconds = 1 + 0.001 * np.random.default_rng(5).normal(size=100)
+    for (first, end), times in slower.items():
+        seconds[first:end] *= times
+    assert about_steps(range(1, 101), seconds.tolist()) == [said]
+
+
+def test_a_change_too_small_to_matter_and_a_run_too_short_to_tell_are_not_named():
+    seconds = np.concatenate([np.full(50, 1.0), np.full(50, 1.015)]) + 1e-4 * np.random.default_rng(6).normal(size=100)
+    assert about_steps(range(100), seconds.tolist()) == []
+    assert about_steps(range(5), [1.0, 1.0, 1.0, 2.0, 2.0]) == []
+
+
+# Outliers
+
+
+def test_outliers_are_counted_and_stay_in_the_figures(tmp_path: Path, write_run: Callable[..., Path]):
+    seconds = clean(np.random.default_rng(7), 50)
+    seconds[[10, 30]] = 4.2, 2.0
+    write_run(tmp_path, [9.0, 9.0, *seconds.tolist()], device={"name": "cpu-core", "kind": "cpu"})
+    (row,) = schema.rows(records.read(tmp_path))
+    assert row["note"] == "2 of 50 steps are outliers of 2 to 4.2 times the median; none is dropped"
+    assert (row["measured_steps"], row["step_seconds"]) == (50, pytest.approx(float(np.median(seconds))))
+
+
+def test_the_slow_half_of_a_run_consists_of_no_outliers():
+    seconds = clean(np.random.default_rng(8))
+    seconds[60:] *= 3
+    seconds[80] = 20.0
+    assert outliers(seconds, stretches(seconds)).tolist() == [80]
+
+
+# Ranks
+
+
+def test_a_rank_that_is_nearly_always_behind_is_named():
+    ranks = [3] * 18 + [1, 2]
+    found = persistently_slowest(ranks, [1.12] * 20, [1.0] * 20, size=8)
+    assert found is not None
+    assert (found.rank, found.count, found.steps, found.behind) == (3, 18, 20, pytest.approx(0.12))
+
+
+@pytest.mark.parametrize(
+    ("ranks", "behind", "size"),
+    [([0, 1] * 10, 0.12, 2), ([0] * 12 + [1] * 8, 0.12, 2), ([3] * 20, 0.01, 8), ([3] * 5, 0.5, 8), ([0] * 20, 0.5, 1)],
+    ids=["in turns", "chance", "hardly behind", "few steps", "alone"],
+)
+def test_no_rank_is_blamed_without_reason(ranks: list[int], behind: float, size: int):
+    n = len(ranks)
+    assert persistently_slowest(ranks, [1 + behind] * n, [1.0] * n, size) is None
