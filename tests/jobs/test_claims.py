@@ -101,5 +101,7 @@ def test_a_submission_that_outlives_its_submitter_is_waited_for(point: Point, tm
             return [Found("9", "x", comment)] if there.exists() else []
 
     with subprocess.Popen(["sh", "-c", f"sleep 0.5; echo > '{there}'", "sbatch", f"--comment={comment}"]):
+        while not processes.commands_with("/0dead0f1"):  # a moment after its start the system shows no arguments yet
+            assert not there.exists()
         won = claim(point, tmp_path, scheduler=Late())
     assert (won.found, won.points) == ({point.identity: "9"}, [])
