@@ -50,3 +50,9 @@ def test_coverage_is_at_least_95_percent_and_the_next_pair_is_below(n: int):
 def test_nothing_has_no_median():
     with pytest.raises(ValueError, match="nothing"):
         median_with_interval([])
+
+
+def test_long_runs_are_quick_and_keep_to_the_normal_limit():
+    n = 200_000
+    found = median_with_interval([float(i) for i in range(1, n + 1)])
+    assert found.low == pytest.approx(n / 2 - 1.96 * n**0.5 / 2, abs=2)
