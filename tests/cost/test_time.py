@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from hpcscale.cost import cases
+from hpcscale.cost import cases, programs
 from hpcscale.cost.cases import Cases
 from hpcscale.cost.constants import Kind, values_of
 from hpcscale.cost.of_rows import described
-from hpcscale.cost.time import TERMS, Step, step
+from hpcscale.cost.time import TERMS, Step, ring_rate, step
 
 ROW = {
     "model": "gpt-30b", "layers": 48, "hidden": 7168, "heads": 56, "ffn": 28672, "vocab": 50304, "seq": 2048,
@@ -66,6 +67,46 @@ def test_the_bubble_is_stages_less_one_of_a_micro_batch() -> None:
 def test_virtual_stages_divide_the_bubble() -> None:
     plain, interleaved = (steps({"vpp": v}).terms["bubble"][0] for v in (1, 4))
     assert plain / interleaved == pytest.approx(4, rel=0.1)
+
+
+def test_each_virtual_stage_hands_on() -> None:
+    once, four = (steps({"vpp": v}).terms["p2p"][0] for v in (1, 4))
+    assert four == pytest.approx(4 * once)
+
+
+def test_a_ring_over_a_slow_network_hides_no_more_than_its_attention() -> None:
+    """Context parallelism at short sequences: the messages are longer than what they travel beside."""
+    ring = {"pp": 1, "tp": 1, "dp": 1, "cp": 64, "gbs": 1}
+    found, kinds = made(ring)
+    values = values_of(kinds)
+    starved = {**values, "network": values["network"] / 1000}
+    terms = step(found, starved).terms
+    # keys and values of 32 tokens, 63 meetings, forward, backward (twice) and recomputed, in 48 layers
+    size = 2 * 32 * 7168 * 2
+    rate = ring_rate(found, found.cp, found.tp, starved)[0]
+    messages = 48 * 4 * 63 * (size / rate + values["latency"][0])
+    assert step(found, values).terms["cp"][0] < terms["cp"][0] / 100
+    assert terms["cp"][0] + terms["attention"][0] == pytest.approx(messages, rel=0.02)
+
+
+def test_fsdp_hides_its_messages_only_where_they_overlap() -> None:
+    found, kinds = made({"sharding": "fsdp", "tp": 1, "pp": 1, "dp": 64, "program": "hpcscale"})
+    values = values_of(kinds)
+    exposed, usual = (step(found, {**values, "overlap": q}).terms["dp"][0] for q in (0.0, values["overlap"]))
+    assert exposed > 3 * usual
+
+
+def test_fsdp2_copies_what_it_gathers() -> None:
+    """Six times the weights and four times a shard of them pass through memory; FSDP1 gathers in place."""
+    row = {"sharding": "fsdp", "tp": 1, "pp": 1, "dp": 64, "gpus": 64, "precision": "bf16", "program": "hpcscale"}
+    found, kinds = made(row)
+    values = values_of(kinds)
+    both = [
+        step(replace(found, program=np.array([float(program)])), values).terms["dp"][0]
+        for program in (programs.OWN, programs.FSDP_STYLE)
+    ]
+    bytes_moved = (6 + 4 / 64) * 2 * found.layer_weights[0] * found.layers[0] * found.micro_batches[0]
+    assert both[0] - both[1] == pytest.approx(bytes_moved / found.bandwidth[0] * values["overall"][0])
 
 
 @pytest.mark.parametrize(
