@@ -26,7 +26,9 @@ def covers(source: str) -> str:
     return COVERS.get(source.partition(":")[0], "what the source counts")
 
 
-def columns(steps: Iterable[Line], source: object, attempts: Sequence[Path], row: dict[str, Any]) -> dict[str, Any]:
+def columns(
+    steps: Iterable[Line], source: object, attempts: Sequence[Path | str], row: dict[str, Any]
+) -> dict[str, Any]:
     """The row's columns of energy; empty where nobody counted. ``steps``: the measured ones; ``source``: the run line's."""
     counted = [
         line for line in steps if isinstance(line.get("energy_joules"), int | float) and line["energy_joules"] > 0

@@ -7,6 +7,7 @@ A point's row comes from its newest completed attempt, else from its newest one.
 from __future__ import annotations
 
 import gc
+import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -111,7 +112,7 @@ def _row(found: list[Found], convention_name: str) -> dict[str, Any]:
 
 def _energy(shown: list[Found], row: dict[str, Any]) -> dict[str, Any]:
     steps = [line for each in shown if "energy_joules" in each.run.packed for line in each.run.steps]
-    places = [Path(each.record).parent for each in shown if each.run.has_record]
+    places = [os.path.dirname(each.record) for each in shown if each.run.has_record]  # noqa: PTH120
     return energy.columns(steps, shown[0].run.facts.get("energy_source"), places, row)
 
 

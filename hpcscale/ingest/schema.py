@@ -142,10 +142,15 @@ def check(row: dict[str, object]) -> None:
 
 def frame(rows: list[dict[str, object]]) -> pd.DataFrame:
     """Rows (mappings from column name to value) as the table. Raises ValueError for a name that is no column."""
-    unknown = {name for row in rows for name in row} - set(NAMES)
+    given = {name for row in rows for name in row}
+    unknown = given - set(NAMES)
     if unknown:
         raise ValueError(f"no such column: {', '.join(sorted(unknown))}")
-    columns = {name: pd.array([row.get(name) for row in rows], dtype=DTYPES[name]) for name in NAMES}
+    nothing = [None] * len(rows)
+    columns = {
+        name: pd.array([row.get(name) for row in rows] if name in given else nothing, dtype=DTYPES[name])
+        for name in NAMES
+    }
     return pd.DataFrame(columns)
 
 

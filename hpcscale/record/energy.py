@@ -33,10 +33,12 @@ def write(attempt: Path, energy: JobEnergy) -> None:
     temporary.replace(attempt / FILE)
 
 
-def read(attempt: Path) -> JobEnergy | None:
+def read(attempt: Path | str) -> JobEnergy | None:
     """None where there is none, or none that can be read."""
     try:
-        found = JobEnergy(**json.loads((attempt / FILE).read_text(encoding="utf-8")))
+        # reports ask this of every run, most of which have none
+        with open(os.path.join(attempt, FILE), encoding="utf-8") as file:  # noqa: PTH118, PTH123
+            found = JobEnergy(**json.load(file))
         return found if found.joules > 0 and found.seconds > 0 else None
     except (OSError, ValueError, TypeError, RecursionError):
         return None

@@ -38,7 +38,11 @@ def with_scaling(table: pd.DataFrame) -> pd.DataFrame:
         # Copies, since such a guest keeps the efficiency that it has in its own series.
         guests = unsharded.get(_but_sharding(group[0]), []) if all(row["dp"] != 1 for row in taking_part) else []
         _scale(taking_part, [dict(row) for row in guests])
-    return schema.frame(rows)
+    filled = {
+        name: pd.array([row[name] for row in rows], dtype=schema.DTYPES[name])
+        for name in ("series", "speedup", "efficiency", "efficiency_kind")
+    }
+    return table.reset_index(drop=True).assign(**filled)
 
 
 def _takes_part(row: Row) -> bool:

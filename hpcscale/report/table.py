@@ -99,7 +99,7 @@ def _aligned(cells: Sequence[str], columns: list[tuple[bool, int]]) -> str:
 
 def _cells(text: str) -> int:
     """How wide a terminal shows a text: Japanese takes two columns a character."""
-    if text.isascii():
+    if text.isascii() or text.replace("–", "-").isascii():  # the dash of intervals is one column wide too
         return len(text)
     from rich.cells import cell_len
 
