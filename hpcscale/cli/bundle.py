@@ -7,16 +7,15 @@ from pathlib import Path
 
 import click
 
+from hpcscale.cli import options
+
 
 @click.command()
 @click.argument("study", metavar="STUDY")
 @click.option(
     "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Default: <study>.tar.gz here."
 )
-@click.option(
-    "--runs", type=click.Path(file_okay=False, path_type=Path), default=Path("runs"), show_default=True, metavar="DIR",
-    help="The folder of all runs.",
-)  # fmt: skip
+@options.runs_option
 def command(study: str, output: Path | None, runs: Path) -> None:
     """Archive a study: specs, scripts, records, its report and versions, with a hash of each file.
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hpcscale.cli import options
 from hpcscale.cli.errors import FAILED
-from hpcscale.cli.options import json_option, print_json
 
 if TYPE_CHECKING:
     from hpcscale.cli.tables import Column
@@ -49,11 +49,8 @@ class Share(click.ParamType):
 @click.option("--tolerance", type=Share(), default="2%", show_default=True, help="A difference that does not matter.")
 @click.option("--ignore", multiple=True, metavar="NAME", help="A column or setting in which A and B may differ, for example machine. Repeatable.")  # fmt: skip
 @click.option("--strict", is_flag=True, help="Exit code 1 also if nobody can tell.")
-@click.option(
-    "--runs", type=click.Path(file_okay=False, path_type=Path), default=Path("runs"), show_default=True, metavar="DIR",
-    help="The folder of all runs.",
-)  # fmt: skip
-@json_option
+@options.runs_option
+@options.json_option
 def command(
     a: str, b: str, metric: str, tolerance: float, ignore: tuple[str, ...], strict: bool, runs: Path, as_json: bool
 ) -> None:
@@ -67,7 +64,7 @@ def command(
 
     found = compare(a, b, runs, metric, tolerance, ignore)
     if as_json:
-        print_json(words.document(found, a, b))
+        options.print_json(words.document(found, a, b))
     else:
         _print(found, a, b)
     if found.verdict == "slower" or (strict and found.verdict == "cannot tell" and not found.within):

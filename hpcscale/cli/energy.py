@@ -30,10 +30,7 @@ if TYPE_CHECKING:
 @click.option("--tokens", metavar="T", help="Energy of training on so many tokens: 300B, 1.4T.")
 @click.option("--dry-run", is_flag=True, help="Note nothing beside the records.")
 @options.json_option
-@click.option(
-    "--runs", type=click.Path(file_okay=False, path_type=Path), default=Path("runs"), show_default=True, metavar="DIR",
-    help="The folder of all runs.",
-)  # fmt: skip
+@options.runs_option
 def command(
     study: str,
     sacct: Path | None,

@@ -66,6 +66,13 @@ def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")(function)
 
 
+def runs_option(function: F) -> F:
+    return click.option(
+        "--runs", type=click.Path(path_type=Path, file_okay=False), default=Path("runs"), show_default=True, metavar="DIR",
+        help="The folder of all runs.",
+    )(function)  # fmt: skip
+
+
 def out_option(function: F) -> F:
     return click.option(
         "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("runs"), show_default=True, metavar="DIR",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -15,12 +14,10 @@ import click
 from hpcscale.cli import options
 from hpcscale.spec import study
 from hpcscale.spec.problems import InputError
+from hpcscale.spec.units import parse_count
 
 if TYPE_CHECKING:
     from hpcscale.cost.plan import Plan, Row
-
-_FACTORS = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
-_COUNT = re.compile(r"([0-9.]+(?:e\+?[0-9]+)?)\s*([KMBGT]?)\Z", re.IGNORECASE)
 
 
 class Tokens(click.ParamType):
@@ -29,9 +26,8 @@ class Tokens(click.ParamType):
     name = "tokens"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        match = _COUNT.match(str(value).strip())
         try:
-            found = float(match[1]) * _FACTORS[match[2].upper()] if match else 0.0
+            found = parse_count(str(value))
         except ValueError:
             found = 0.0
         if found < 1:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hpcscale.cli import options
 from hpcscale.jobs import files
 
 if TYPE_CHECKING:
@@ -33,10 +34,7 @@ _SUFFIXES = {"md": "md", "csv": "csv", "json": "json", "tex": "latex"}
 )
 @click.option("--convention", metavar="NAME", help="Count every row's FLOPs as this tool or convention does.")
 @click.option("--predicted", is_flag=True, help="A predicted row for every point, run or not, and predictions beside measured ones.")  # fmt: skip
-@click.option(
-    "--runs", type=click.Path(file_okay=False, path_type=Path), default=Path("runs"), show_default=True, metavar="DIR",
-    help="The folder of all runs.",
-)  # fmt: skip
+@options.runs_option
 @click.option("--no-cache", is_flag=True, help="Read every record again, also those that have not changed.")
 def command(
     arguments: tuple[str, ...],

@@ -42,10 +42,7 @@ if TYPE_CHECKING:
     "--chart", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Draw to a .png, .svg or .pdf."
 )
 @options.json_option
-@click.option(
-    "--runs", type=click.Path(file_okay=False, path_type=Path), default=Path("runs"), show_default=True, metavar="DIR",
-    help="The folder of all runs.",
-)  # fmt: skip
+@options.runs_option
 def command(
     arguments: tuple[str, ...],
     to: float | None,

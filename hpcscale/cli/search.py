@@ -19,11 +19,9 @@ from hpcscale.spec.layout import Training
 from hpcscale.spec.machine import Machine
 from hpcscale.spec.point import Point
 from hpcscale.spec.problems import InputError, suggestion
-from hpcscale.spec.units import parse_seconds
+from hpcscale.spec.units import parse_count, parse_seconds
 
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "fp8", "fp64")
-_SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
-_NUMBER = re.compile(r"([0-9]+(?:\.[0-9]+)?(?:e[0-9]+)?)([kmbgt]?)\Z", re.IGNORECASE)
 
 
 @click.command()
@@ -149,11 +147,10 @@ def _node_counts(text: str) -> list[int]:
 
 
 def _number(option: str, text: str) -> float:
-    match = _NUMBER.match(text.strip().replace(",", "").replace("_", ""))
-    value = float(match[1]) * _SCALES[match[2].lower()] if match else 0.0
-    if not 0 < value < float("inf"):
-        raise InputError(f"{option} {text}: write a number above zero, for example 300B, 1.5T or 3e11")
-    return value
+    try:
+        return parse_count(text)
+    except ValueError:
+        raise InputError(f"{option} {text}: write a number above zero, for example 300B, 1.5T or 3e11") from None
 
 
 def _hours(text: str | None) -> float | None:

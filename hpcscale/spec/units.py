@@ -19,6 +19,20 @@ _FACTORS = {
 }
 
 
+_COUNT = re.compile(r"([0-9]+(?:\.[0-9]+)?(?:e[+]?[0-9]+)?)\s*([kmbgt]?)", re.IGNORECASE)
+_SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
+_MOST = 1e30  # beyond any number of tokens or steps
+
+
+def parse_count(text: str) -> float:
+    """A number of tokens, steps or node-hours: ``300B``, ``1.5T``, ``3e11``, ``1,000,000``. Raises ValueError."""
+    match = _COUNT.fullmatch(text.strip().replace(",", "").replace("_", ""))
+    value = float(match[1]) * _SCALES[match[2].lower()] if match else 0.0
+    if not 0 < value < _MOST:
+        raise ValueError(f"'{text}' is no number above zero; write, for example, 300B, 1.5T or 3e11")
+    return value
+
+
 def parse_seconds(value: Any) -> int:
     """Seconds from ``HH:MM:SS``, ``D-HH:MM:SS``, ``90m`` or ``1h30m``; two fields (``10:30``) are ambiguous, refused."""
     if isinstance(value, bool) or not isinstance(value, str):

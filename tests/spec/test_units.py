@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcscale.spec.units import format_seconds, parse_bytes, parse_seconds
+from hpcscale.spec.units import format_seconds, parse_bytes, parse_count, parse_seconds
 
 
 @given(st.integers(min_value=0, max_value=10**7))
@@ -40,3 +40,17 @@ def test_sizes(text: str, size: int) -> None:
 def test_a_size_needs_its_unit(value: object) -> None:
     with pytest.raises(ValueError, match="with a unit"):
         parse_bytes(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("300B", 300e9), ("1.5T", 1.5e12), ("2e9", 2e9), ("100k", 1e5), ("1,000,000", 1e6), ("10_000", 1e4), (" 3e+11 ", 3e11), ("7 g", 7e9)],
+)  # fmt: skip
+def test_a_count_is_read_with_its_letter(text: str, value: float) -> None:
+    assert parse_count(text) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("text", ["", "B", "0", "-3B", "1.5.2", "inf", "nan", "3e400", "12 apples", "1e-3"])
+def test_what_is_no_count_says_how_to_write_one(text: str) -> None:
+    with pytest.raises(ValueError, match=r"300B, 1\.5T or 3e11"):
+        parse_count(text)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
 from hpcscale.spec.problems import InputError
+from hpcscale.spec.units import parse_count
 
 Row = dict[str, Any]
-_SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
-_NUMBER = re.compile(r"(\d+(?:[\d_,]*\d)?(?:\.\d+)?(?:e[+-]?\d+)?)\s*([kmbgt]?)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -40,11 +38,10 @@ class Bill:
 
 def amount(text: str) -> float:
     """``300B``, ``1.4T``, ``2e12``, ``100k``. Raises InputError."""
-    found = _NUMBER.fullmatch(text.strip())
-    value = float(found[1].replace(",", "").replace("_", "")) * _SCALES[found[2].lower()] if found else 0.0
-    if not 0 < value < 1e30:
-        raise InputError(f"'{text}' is no number of tokens or steps; write, for example, 300B, 1.4T or 100k")
-    return value
+    try:
+        return parse_count(text)
+    except ValueError:
+        raise InputError(f"'{text}' is no number of tokens or steps; write, for example, 300B, 1.4T or 100k") from None
 
 
 def short(value: float) -> str:
