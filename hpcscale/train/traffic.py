@@ -11,6 +11,7 @@ counts of its own.
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -40,6 +41,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "recv": ("recv_", "recv_any_source_", "irecv"),
     "barrier": ("barrier", "monitored_barrier_"),
 }  # fmt: skip
+COMPILER = "torch._dynamo"
 NAMESPACES = ("c10d", "_c10d_functional")
 _KIND_OF = {name: kind for kind, names in KINDS.items() for name in names}
 _NO_PAYLOAD = ("barrier",)  # its tensor is a placeholder
@@ -69,6 +71,11 @@ class _Mode(TorchDispatchMode):
         """Without this, torch.compile would run the step uncompiled, and compile in a later step that is measured."""
         return True
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Skipping loads torch's compiler: two seconds and 800 modules for each rank, in the first step."""
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
@@ -85,12 +92,26 @@ class _Mode(TorchDispatchMode):
         return result
 
 
+class _ModeBesideCompiler(_Mode):
+    """Where blocks are compiled, the compiler is loaded, and has to leave the counting alone."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return True
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return super().__torch_dispatch__(func, types, args, kwargs)
+
+
 @contextlib.contextmanager
 def counting(axes: Mapping[str, str] | None = None) -> Iterator[Traffic]:
     """Counts this rank's operations. ``axes``: names of process groups -> the mesh axis that each one joins."""
     axes = axes or {}
     traffic, before = Traffic(), _mpi_totals()
-    with _Mode(traffic, axes):
+    mode = _ModeBesideCompiler if COMPILER in sys.modules else _Mode
+    with mode(traffic, axes):
         yield traffic
     after = _mpi_totals()
     if after:

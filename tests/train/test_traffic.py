@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -100,3 +102,12 @@ def test_overlap_on_a_gpu_is_between_kernels() -> None:
         _event("ncclDevKernel_AllReduce_Sum_f32_RING_LL", 0, 9, "kernel"), _event("aten::mm", 0, 9),
     ]  # fmt: skip
     assert (trace.send_seconds(events), trace.overlap_seconds(events)) == (pytest.approx(4), pytest.approx(1))
+
+
+def test_counting_does_not_load_the_compiler() -> None:
+    program = (
+        "import sys, torch; from hpcscale.train import traffic\n"
+        "with traffic.counting(): torch.ones(2) + 1\n"
+        "sys.exit(traffic.COMPILER in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
