@@ -76,6 +76,7 @@ MPI_CASES = (
     "bert: pp zbv",
     "llama: pp zero-bubble",
 )
+MPI_CASES_OF_FOUR = ("gpt: fsdp x tp+sp", "gpt: pp x fsdp", "gpt: tp x pp")
 
 
 @pytest.fixture(scope="module")
@@ -86,10 +87,10 @@ def mpi(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 @pytest.fixture(scope="module")
-def mpi_eight(tmp_path_factory: pytest.TempPathFactory) -> World:
+def mpi_four(tmp_path_factory: pytest.TempPathFactory) -> World:
     pytest.importorskip("mpi4py")
-    chosen = {name: each for name, each in cases.cases(8).items() if name == "gpt: fsdp x tp+sp x pp"}
-    return _run(tmp_path_factory.mktemp("mpi_eight"), 8, chosen, "mpi")
+    chosen = {name: each for name, each in cases.cases(4).items() if name in MPI_CASES_OF_FOUR}
+    return _run(tmp_path_factory.mktemp("mpi_four"), 4, chosen, "mpi")
 
 
 def difference(curve: matrix.Curve, reference: matrix.Curve) -> float:
@@ -131,8 +132,9 @@ def test_two_ranks_over_mpi_train_like_one_process(mpi: World, one, name: str) -
     _same(mpi, one, name)
 
 
-def test_eight_ranks_over_mpi_train_like_one_process(mpi_eight: World, one) -> None:
-    _same(mpi_eight, one, "gpt: fsdp x tp+sp x pp")
+@pytest.mark.parametrize("name", MPI_CASES_OF_FOUR)
+def test_four_ranks_over_mpi_train_like_one_process(mpi_four: World, one, name: str) -> None:
+    _same(mpi_four, one, name)
 
 
 def test_a_dropped_all_reduce_is_seen(two: World, one) -> None:
@@ -142,7 +144,7 @@ def test_a_dropped_all_reduce_is_seen(two: World, one) -> None:
 @pytest.mark.parametrize("family", cases.FAMILIES)
 def test_the_comparison_trains_and_clips(one, family: str) -> None:
     losses, norms = zip(*one[family], strict=True)
-    assert losses[-1] < losses[0] - 0.3
+    assert losses[-1] < losses[0] - 0.1
     assert sum(norm > 0.5 for norm in norms) > len(norms) / 2, "the norm seldom reached gradient_clip"
 
 
