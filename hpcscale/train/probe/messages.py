@@ -18,6 +18,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from hpcscale.spec.probe import Sizes
 from hpcscale.train import communication
 from hpcscale.train.probe.cases import Call, Case
+from hpcscale.train.tensor_parallel import all_gather, reduce_scatter
 
 ELEMENT_BYTES = 4
 
@@ -84,12 +85,12 @@ def _all_reduce(group: Group, elements: int, device: torch.device) -> Call:
 
 def _all_gather(group: Group, elements: int, device: torch.device) -> Call:
     whole, part = torch.zeros(elements, device=device), torch.zeros(elements // group.ranks, device=device)
-    return partial(dist.all_gather_into_tensor, whole, part, group=group.group)
+    return partial(all_gather, whole, part, group=group.group)
 
 
 def _reduce_scatter(group: Group, elements: int, device: torch.device) -> Call:
     whole, part = torch.zeros(elements, device=device), torch.zeros(elements // group.ranks, device=device)
-    return partial(dist.reduce_scatter_tensor, part, whole, group=group.group)
+    return partial(reduce_scatter, part, whole, group=group.group)
 
 
 def _send_recv(group: Group, elements: int, device: torch.device) -> Call:
