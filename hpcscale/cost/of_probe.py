@@ -9,13 +9,15 @@ import numpy as np
 
 from hpcscale.cost.constants import values_of
 from hpcscale.cost.hardware import Hardware
-from hpcscale.record.probe import Matmul, Message, Probe
+from hpcscale.cost.time import beside
+from hpcscale.record.probe import Beside, Matmul, Message, Probe
 
 # Operations of a transformer's layer that start a kernel, forward and backward; on a CPU none of it is hidden.
 _KERNELS = 100
 # Messages of at least this size show a link's bandwidth; smaller ones its latency.
 _LARGE, _SMALL = 4 * 2**20, 64 * 2**10
 _NOT_AT_ALL = 1e-3
+_ALL, _HALVINGS = 20.0, 30  # an overlap that leaves nothing but what is longer than the work
 _COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter")
 
 
@@ -68,6 +70,29 @@ def constants(probes: Sequence[Probe], precision: str, have: Hardware) -> dict[s
     return found
 
 
+def overlap(found: Sequence[Beside]) -> float:
+    """The constant ``overlap`` that says of each collective beside a product what it added (cost/time.py, ``beside``): their median.
+
+    Where the two disturb each other nothing is hidden.
+    """
+    return max(_NOT_AT_ALL, median(_hiding(each) for each in found))
+
+
+def _hiding(each: Beside) -> float:
+    sizes = np.array([each.product_seconds]), np.array([each.collective_seconds])
+    # what is added falls with the overlap: halve the range where the measured one lies
+    low, high = 0.0, _ALL
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if beside(*sizes, middle)[0] > each.added_seconds else (low, middle)
+    return low
+
+
+def disturbance(found: Sequence[Beside]) -> float:
+    """How many times longer a collective takes while its ranks compute, where that is longer: the median, at least 1."""
+    return max(1.0, median(each.added_seconds / each.collective_seconds for each in found))
+
+
 def crowding(alone: Probe, full: Probe) -> float | None:
     """How much slower the same products are where all ranks of a node work, as a share; None without a common shape."""
     single = {(each.dtype, each.m, each.n, each.k): each.seconds for each in alone.matmuls}
@@ -108,6 +133,11 @@ def _messages(probe: Probe, have: Hardware) -> dict[str, float]:
         if large:
             # bytes that go through each kind in turn: the slow ones count as often as their share of the time
             found[constant] = harmonic_mean(median(each) for each in by_kind if each) / rate
+            alike = [each for each in probe.besides if each.span == span]
+            if alike:
+                found[constant] /= disturbance(alike)
+    if probe.besides:
+        found["overlap"] = overlap(probe.besides)
     small: list[Message] = [each for each in collectives if each.bytes <= _SMALL]
     if small:
         found["latency"] = median(each.seconds / max(1.0, float(np.log2(each.ranks))) for each in small)

@@ -9,6 +9,8 @@ Every line has ``kind``, ``dtype``, ``seconds`` (the median over ``repeats``, ea
 ``launch``     one kernel on one element: ``seconds`` is what a kernel costs that does nothing
 ``all_reduce, all_gather, reduce_scatter, send_recv``
                ``bytes, ranks`` (of one group), ``span``, ``bytes_per_second``, ``bus_bytes_per_second``
+``beside``     a ``collective`` of ``bytes`` among ``ranks`` that runs while a product ``m, n, k`` does: ``seconds`` until both are
+               done; ``product_seconds`` and ``collective_seconds`` are those of each alone
 
 All ranks measure at the same time, so ranks that share a memory or a network share it here too.
 """
@@ -138,6 +140,29 @@ class Message(Measurement):
         return self.bytes_per_second * bus_factor(self.kind, self.ranks)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Beside(Measurement):
+    """A collective that is begun before a product and waited for after it, as FSDP gathers the weights of the next layer.
+
+    ``bytes``, ``ranks`` and ``span`` are those of the message, ``dtype``, ``m``, ``n`` and ``k`` those of the product.
+    """
+
+    collective: str
+    bytes: int
+    ranks: int
+    span: Span
+    m: int
+    n: int
+    k: int
+    product_seconds: float  # alone
+    collective_seconds: float  # alone
+
+    @property
+    def added_seconds(self) -> float:
+        """What the collective adds to the product: nothing if it is hidden, more than it takes alone if they disturb each other."""
+        return max(0.0, self.seconds - self.product_seconds)
+
+
 _RATES = ("flops", "flops_per_second", "bytes_per_second", "bus_bytes_per_second")
 _TYPES: dict[str, type | tuple[type, ...]] = {"int": int, "float": (int, float), "str": str, "bool": bool}
 KINDS: dict[str, type[Measurement]] = {
@@ -146,6 +171,7 @@ KINDS: dict[str, type[Measurement]] = {
     "memory": Memory,
     "launch": Launch,
     **dict.fromkeys(_ROUNDS, Message),
+    "beside": Beside,
 }
 
 
@@ -215,6 +241,10 @@ class Probe:
     @property
     def messages(self) -> tuple[Message, ...]:
         return tuple(each for each in self.measurements if isinstance(each, Message))
+
+    @property
+    def besides(self) -> tuple[Beside, ...]:
+        return tuple(each for each in self.measurements if isinstance(each, Beside))
 
 
 def read(path: Path) -> Probe:

@@ -9,7 +9,7 @@ from typing import TypeVar
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from hpcscale.record.probe import Attention, Matmul, Measurement, Message, Probe
+from hpcscale.record.probe import Attention, Beside, Matmul, Measurement, Message, Probe
 from hpcscale.report.text import significant
 
 M = TypeVar("M", bound=Measurement)
@@ -24,6 +24,8 @@ def tables(probe: Probe) -> list[Table]:
         found.append(_attentions([each for each in probe.attentions if each.dtype == dtype], dtype))
     for span, ranks in dict.fromkeys((each.span, each.ranks) for each in probe.messages):
         found.append(_messages([each for each in probe.messages if (each.span, each.ranks) == (span, ranks)]))
+    for span, ranks in dict.fromkeys((each.span, each.ranks) for each in probe.besides):
+        found.append(_besides([each for each in probe.besides if (each.span, each.ranks) == (span, ranks)]))
     return found
 
 
@@ -48,6 +50,8 @@ def _counted(count: int, what: str) -> str:
 
 
 def duration(seconds: float) -> str:
+    if not seconds:
+        return "0"
     for unit, scale in (("s", 1.0), ("ms", 1e-3)):
         if seconds >= scale:
             return f"{significant(seconds / scale, 3)} {unit}"
@@ -102,11 +106,24 @@ def _gigaflops(each: Matmul | Attention) -> str:
     return significant(each.flops_per_second / 1e9, 3)
 
 
+def _besides(found: Sequence[Beside]) -> Table:
+    table = _table(
+        f"Collectives beside a layer's products among {_group(found[0])}",
+        ("tokens, hidden", "collective", "bytes", "product alone", "collective alone", "both", "added"),
+    )
+    for each in found:
+        times = (each.product_seconds, each.collective_seconds, each.seconds, each.added_seconds)
+        table.add_row(f"{each.m}, {each.k}", each.collective, size(each.bytes), *map(duration, times))
+    return table
+
+
+def _group(first: Message | Beside) -> str:
+    return f"{first.ranks} ranks {'on one node' if first.span == 'node' else 'over nodes'}"
+
+
 def _messages(found: Sequence[Message]) -> Table:
-    first = found[0]
-    where = "on one node" if first.span == "node" else "over nodes"
     return _grid(
-        f"Messages among {first.ranks} ranks {where}: time, GB/s (bus)", ("bytes",), "", found,
+        f"Messages among {_group(found[0])}: time, GB/s (bus)", ("bytes",), "", found,
         row=lambda each: (each.bytes,), column=lambda each: each.kind,
         cell=lambda each: f"{duration(each.seconds)}  {significant(each.bus_bytes_per_second / 1e9, 3)}",
         label=size,

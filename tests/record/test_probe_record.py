@@ -58,6 +58,20 @@ def test_bandwidth_is_given_as_algorithm_and_as_bus(example: Path) -> None:
     assert shift.bus_bytes_per_second == shift.bytes_per_second == pytest.approx(409_600_000)
 
 
+def test_a_collective_beside_a_product_adds_what_both_take_longer_than_the_product() -> None:
+    line = {
+        "kind": "beside", "dtype": "bf16", "collective": "all_gather", "bytes": 4096, "ranks": 8, "span": "job", "m": 1, "n": 2, "k": 3,
+        "product_seconds": 0.5, "collective_seconds": 0.25, "seconds": 0.625, "seconds_low": 0.5, "seconds_high": 0.75, "repeats": 7,
+    }  # fmt: skip
+    found = probe.parse(line)
+    assert isinstance(found, probe.Beside)
+    assert found.added_seconds == 0.125
+    early = probe.parse({**line, "seconds": 0.375})
+    assert isinstance(early, probe.Beside)
+    assert early.added_seconds == 0, "noise makes no time negative"
+    assert probe.parse({name: value for name, value in line.items() if name != "product_seconds"}) is None
+
+
 @pytest.mark.parametrize(
     ("kind", "ranks", "factor"),
     [("all_reduce", 2, 1.0), ("all_reduce", 4, 1.5), ("all_gather", 4, 0.75), ("reduce_scatter", 2, 0.5), ("send_recv", 9, 1.0)],

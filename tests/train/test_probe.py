@@ -211,6 +211,13 @@ def test_four_ranks_on_two_nodes_measure_within_and_across_them(start: Start, tm
     sends = {(each.span, each.ranks, each.stride) for each in found.messages if each.kind == "send_recv"}
     assert sends == {("node", 2, 1), ("job", 4, 2)}, "over nodes every message leaves its node"
     assert {each.bytes for each in found.messages} == {4096, 8192}
+    assert {(each.span, each.ranks) for each in found.besides} == {("node", 2), ("job", 4), ("job", 2)}
+    assert found.besides[0].collective == "all_reduce"
+    for each in found.besides:
+        assert (each.m, each.k, each.n, each.bytes) == (16, 32, 12 * 32, 4 * 12 * 32**2), (
+            "a layer's weights, both times"
+        )
+        assert each.product_seconds > 0.002 < each.collective_seconds, "alone, too, the slowest rank counts"
     for each in found.measurements:
         assert 0.002 < each.seconds_low <= each.seconds <= each.seconds_high, "the slowest rank counts, by 2 ms rank 3"
         assert each.repeats >= repeat.FEWEST

@@ -6,7 +6,7 @@ reduce-scatter begins with, what a rank sends.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,6 +21,7 @@ from hpcscale.train.probe.cases import Call, Case
 from hpcscale.train.tensor_parallel import all_gather, reduce_scatter
 
 ELEMENT_BYTES = 4
+Start = Callable[..., Any]  # begins a collective; with async_op=True it gives what to wait for
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,10 @@ def groups(hosts: Sequence[str], device: torch.device, timeout: float) -> list[G
 
 def cases(group: Group, sizes: Sizes, device: torch.device) -> Iterator[Case]:
     """Each kind of message from the smallest on."""
-    kinds = ["all_reduce", "all_gather", "reduce_scatter", *(["send_recv"] if group.stride else [])]
+    kinds = [*COLLECTIVES, *(["send_recv"] if group.stride else [])]
     for kind in kinds:
         for size in sorted(sizes.message_bytes):
-            elements = -(-size // ELEMENT_BYTES // group.ranks) * group.ranks  # each rank's part is as long
+            elements = elements_of(size, group)
             line: dict[str, Any] = {
                 "kind": kind, "dtype": "fp32", "bytes": elements * ELEMENT_BYTES, "ranks": group.ranks, "span": group.span,
             }  # fmt: skip
@@ -79,16 +80,21 @@ def cases(group: Group, sizes: Sizes, device: torch.device) -> Iterator[Case]:
             yield Case(line, prepare, elements * ELEMENT_BYTES)
 
 
-def _all_reduce(group: Group, elements: int, device: torch.device) -> Call:
+def elements_of(size: int, group: Group) -> int:
+    """Of a message of about ``size`` bytes of which each rank's part is as long."""
+    return -(-size // ELEMENT_BYTES // group.ranks) * group.ranks
+
+
+def _all_reduce(group: Group, elements: int, device: torch.device) -> Start:
     return partial(dist.all_reduce, torch.zeros(elements, device=device), group=group.group)
 
 
-def _all_gather(group: Group, elements: int, device: torch.device) -> Call:
+def _all_gather(group: Group, elements: int, device: torch.device) -> Start:
     whole, part = torch.zeros(elements, device=device), torch.zeros(elements // group.ranks, device=device)
     return partial(all_gather, whole, part, group=group.group)
 
 
-def _reduce_scatter(group: Group, elements: int, device: torch.device) -> Call:
+def _reduce_scatter(group: Group, elements: int, device: torch.device) -> Start:
     whole, part = torch.zeros(elements, device=device), torch.zeros(elements // group.ranks, device=device)
     return partial(reduce_scatter, part, whole, group=group.group)
 
@@ -111,9 +117,9 @@ def _send_recv(group: Group, elements: int, device: torch.device) -> Call:
     return shift
 
 
-_MAKE = {
+COLLECTIVES: dict[str, Callable[[Group, int, torch.device], Start]] = {
     "all_reduce": _all_reduce,
     "all_gather": _all_gather,
     "reduce_scatter": _reduce_scatter,
-    "send_recv": _send_recv,
 }
+_MAKE = {**COLLECTIVES, "send_recv": _send_recv}

@@ -26,7 +26,7 @@ def matmuls(sizes: Sizes, precision: str, device: torch.device) -> Iterator[Case
     for m, n, k in sorted(shapes, key=lambda shape: (shape[0] * shape[1] * shape[2], shape)):
         flops = 2 * m * n * k
         line = {"kind": "matmul", "dtype": precision, "m": m, "n": n, "k": k, "flops": flops}
-        yield Case(line, partial(_linear, m, n, k, precision, device), flops)
+        yield Case(line, partial(linear, m, n, k, precision, device), flops)
 
 
 def _shapes(hidden: int, tokens: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
@@ -39,7 +39,8 @@ def _shapes(hidden: int, tokens: tuple[int, ...]) -> Iterator[tuple[int, int, in
     yield hidden, hidden, hidden
 
 
-def _linear(m: int, n: int, k: int, precision: str, device: torch.device) -> Call:
+def linear(m: int, n: int, k: int, precision: str, device: torch.device) -> Call:
+    """[m, k] times the transpose of [n, k]."""
     use_matmul_precision(PRECISIONS[precision])
     dtype = PRECISIONS[precision].compute
     given, weight = (torch.randn(rows, k, device=device).to(dtype) for rows in (m, n))

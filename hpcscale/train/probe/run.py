@@ -130,12 +130,15 @@ class _Rank:
 
     def _cases(self, measured: list[str], hosts: list[str]) -> Iterator[Iterable[Case]]:
         """What to measure, short things first, so that a probe that is cut off has something of everything."""
-        from hpcscale.train.probe import memory, messages, products
+        from hpcscale.train.probe import beside, memory, messages, products
 
         sizes, device = self.asked.sizes, self.device
         yield memory.cases(sizes.array_bytes, hosts.count(self.journal.host), device)
-        for group in messages.groups(hosts, device, self.timeout):
+        groups = messages.groups(hosts, device, self.timeout)
+        for group in groups:
             yield messages.cases(group, sizes, device)
+        for group in groups if measured else []:
+            yield beside.cases(group, sizes, measured[0], device)
         for precision in measured:
             yield products.attentions(sizes, precision, device)
             yield products.matmuls(sizes, precision, device)
@@ -150,9 +153,11 @@ class _Rank:
             if rates.too_long(case.family, case.amount):
                 left_out += 1
                 continue
-            timing = measure(case.prepare(), clock, ranks, self.asked.sizes.seconds)
+            seconds = self.asked.sizes.seconds
+            alone = {name: measure(part(), clock, ranks, seconds).median.value for name, part in case.parts.items()}
+            timing = measure(case.prepare(), clock, ranks, seconds)
             rates.add(case.family, case.amount, timing.median.value)
-            self.journal.probe(**with_rates({**case.line, **timing.line()}))
+            self.journal.probe(**with_rates({**case.line, **alone, **timing.line()}))
         return left_out
 
     def _failed(self, error: BaseException) -> int:

@@ -1,0 +1,130 @@
+"""Constants of the time model from what a probe measured, with numbers that can be checked by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hpcscale.cost import of_probe
+from hpcscale.cost.constants import values_of
+from hpcscale.cost.hardware import Hardware, of_device
+from hpcscale.cost.time import beside
+from hpcscale.record.probe import Beside, Launch, Matmul, Memory, Message, Probe
+
+MIB = 2**20
+
+
+@pytest.fixture(scope="module")
+def have() -> Hardware:
+    """An A64FX with round numbers."""
+    rates = {"peak": 1e12, "bandwidth": 1e15, "link": 1e10, "network": 1e9}  # memory costs products nothing
+    return replace(of_device("a64fx", "fp32", 1, 1), **rates)
+
+
+def timed(kind: str, seconds: float) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "dtype": "fp32",
+        "seconds": seconds,
+        "seconds_low": seconds,
+        "seconds_high": seconds,
+        "repeats": 9,
+    }
+
+
+def product(rate: float, m: int = 1000) -> Matmul:
+    return Matmul(m=m, n=1000, k=1000, **timed("matmul", 2 * m * 1e6 / rate))
+
+
+def message(kind: str, bus: float, size: int = 16 * MIB, span: Any = "node") -> Message:
+    """Between two ranks, at a bus bandwidth."""
+    factor = {"all_reduce": 1.0}.get(kind, 0.5)
+    return Message(bytes=size, ranks=2, span=span, **timed(kind, size * factor / bus))
+
+
+def together(product_ms: float, collective_ms: float, both_ms: float, span: Any = "node") -> Beside:
+    return Beside(
+        collective="all_gather", bytes=16 * MIB, ranks=2, span=span, m=512, n=3072, k=256,
+        product_seconds=product_ms / 1e3, collective_seconds=collective_ms / 1e3, **timed("beside", both_ms / 1e3),
+    )  # fmt: skip
+
+
+def probe(*measurements: Any, ranks: int = 2) -> Probe:
+    return Probe(Path("record.jsonl"), {"ranks": ranks}, measurements)
+
+
+def test_rates_are_the_best_product_and_the_best_pass_over_memory() -> None:
+    passes = [Memory(operation="copy", bytes=10**9, **timed("memory", each)) for each in (0.1, 0.2)]
+    found = of_probe.rates([probe(product(1e11), product(3e11), *passes)], "fp32")
+    assert found == {"peak_flops": pytest.approx(3e11), "memory_bandwidth": pytest.approx(1e10)}
+    assert of_probe.rates([probe(product(1e11))], "bf16") == {}, "measured in another precision"
+
+
+def test_products_reach_the_share_of_the_best_quarter(have: Hardware) -> None:
+    rates = (1e11, 2e11, 3e11, 4e11, 5e11)
+    found = of_probe.constants([probe(*map(product, rates))], "fp32", have)
+    assert found["matmul"] == pytest.approx(0.4, rel=1e-3)
+
+
+def test_ranks_in_company_are_as_much_slower_as_the_same_products_are(have: Hardware) -> None:
+    alone = probe(product(2e11), product(2e11, m=2000), ranks=1)
+    full = probe(product(1.6e11), product(1.6e11, m=2000), product(1e9, m=3000), ranks=2)
+    assert of_probe.constants([alone, full], "fp32", have)["crowding"] == pytest.approx(0.25)
+
+
+def test_a_link_is_the_harmonic_mean_over_the_kinds_of_large_messages(have: Hardware) -> None:
+    large = (message("all_reduce", 1e9), message("all_gather", 4e8), message("reduce_scatter", 2e8))
+    small = message("all_reduce", 1.0, size=4096)
+    found = of_probe.constants([probe(*large, small)], "fp32", have)
+    assert found["link"] == pytest.approx(3 / (1 + 2.5 + 5) * 1e9 / 1e10)
+    assert found["latency"] == pytest.approx(4096.0), "a small one is all latency"
+    assert "network" not in found, "no message left the node"
+    assert "overlap" not in found, "none was measured beside a product"
+
+
+@pytest.mark.parametrize("overlap", [0.3, 1.0, 4.0])
+def test_overlap_is_what_the_time_model_makes_of_it(overlap: float) -> None:
+    """A collective whose addition follows from a known overlap gives that overlap back."""
+    lines = []
+    for product_ms, collective_ms in ((10.0, 4.0), (3.0, 5.0), (6.0, 6.0)):
+        added = float(beside(np.array([product_ms]), np.array([collective_ms]), overlap)[0])
+        lines.append(together(product_ms, collective_ms, product_ms + added))
+    assert of_probe.overlap(lines) == pytest.approx(overlap, rel=1e-6)
+
+
+def test_what_is_wholly_hidden_overlaps_much_and_what_is_added_whole_not_at_all() -> None:
+    assert of_probe.overlap([together(10, 4, 10)]) > 10
+    assert of_probe.overlap([together(10, 4, 14)]) == 1e-3
+
+
+def test_collectives_that_computing_disturbs_make_a_slower_link(have: Hardware) -> None:
+    messages = (message("all_reduce", 1e9), message("all_reduce", 5e8, span="job"))
+    alone = of_probe.constants([probe(*messages)], "fp32", have)
+    disturbed = of_probe.constants([probe(*messages, together(10, 4, 16), together(10, 4, 20))], "fp32", have)
+    assert disturbed["link"] == pytest.approx(alone["link"] / 2), "6 and 10 ms are added where 4 were measured alone"
+    assert disturbed["network"] == alone["network"], "nothing was measured beside products over nodes"
+    assert disturbed["overlap"] == 1e-3
+
+
+def test_one_that_is_hidden_leaves_the_link_as_fast_as_it_is_alone(have: Hardware) -> None:
+    messages = (message("all_reduce", 1e9),)
+    hidden = of_probe.constants([probe(*messages, together(10, 4, 11))], "fp32", have)
+    assert hidden["link"] == of_probe.constants([probe(*messages)], "fp32", have)["link"]
+    assert hidden["overlap"] > 0.3
+
+
+def test_a_cpus_kernels_are_as_many_launches(have: Hardware) -> None:
+    found = of_probe.constants([probe(Launch(**timed("launch", 5e-6)))], "fp32", have)
+    assert found["launch"] == pytest.approx(100 * 5e-6)
+
+
+def test_every_constant_is_one_of_the_time_models(have: Hardware) -> None:
+    passes = Memory(operation="copy", bytes=10**9, **timed("memory", 0.1))
+    lines = (product(1e11), passes, Launch(**timed("launch", 5e-6)), message("all_reduce", 1e9), together(10, 4, 11))
+    found = of_probe.constants([probe(*lines, ranks=1), probe(*lines)], "fp32", have)
+    assert set(found) <= set(values_of([have.kind]))
+    assert all(value > 0 for value in found.values()), "fits work on logarithms"
