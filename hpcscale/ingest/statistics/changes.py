@@ -16,9 +16,12 @@ from itertools import pairwise
 
 import numpy as np
 
-ALARM = 1e-4  # of each of the two tests, by their limits for long runs: in all far below 1 % (benchmarks/step_statistics.py)
+ALARM = (
+    1e-4  # of each of the two tests, by their limits for long runs: in all 1 % at most (benchmarks/step_statistics.py)
+)
 LEAST = 0.02  # a smaller change of the median is of no interest
 _MARGIN = 1.0  # times 1 / sqrt(n), the error of r, is added to it
+_AT_MOST = 4.0  # times 1 / sqrt(n): r is believed to be so much above what differences of neighbours say, and no more
 _CUT_OFF = 6.0  # noises; further away is as far
 _LEAST_NOISE = 0.001  # of the step time: times that are equal to the digit have no noise to measure by
 _TO_SIGMA = 1.4826  # a normal distribution's sigma over its median absolute deviation
@@ -101,9 +104,9 @@ def _median(values: np.ndarray) -> float:
 
 def _correlation_of_differences(logarithms: np.ndarray) -> float:
     """The correlation r of neighbours from steps one and two apart, E d2^2 / E d1^2 = 1 + r, plus its error. A change adds to very
-    few differences."""
+    few differences; the error is that of medians, which squares of long memories share, and so several times 1 / sqrt(n)."""
     one, two = (_median(np.abs(logarithms[apart:] - logarithms[:-apart])) for apart in (1, 2))
-    return (two / one) ** 2 - 1 + 1 / math.sqrt(len(logarithms)) if one > 0 else 0.0
+    return (two / one) ** 2 - 1 + _AT_MOST / math.sqrt(len(logarithms)) if one > 0 else 0.0
 
 
 def _sigma_within(total: float, path: np.ndarray, cuts: list[int]) -> float:
@@ -121,15 +124,16 @@ def _sigma_within(total: float, path: np.ndarray, cuts: list[int]) -> float:
 def _further(scores: np.ndarray, cuts: list[int], most: float) -> float:
     """How much further the sum wanders where a step has to do with the one before: sqrt((1 + r) / (1 - r)).
 
-    r is the correlation of neighbours within the parts, with the bias of so few values taken off (Kendall, Biometrika 41 (1954)
-    403). A further change within a part looks like correlation too, so r is at most what differences of neighbours say.
+    r is the correlation of neighbours within the parts, with the bias of so few values taken off: (1 + 3 r) / n for each mean that
+    is subtracted (Kendall, Biometrika 41 (1954) 403), and as much again, since the cuts are where the parts look flattest. A
+    further change within a part looks like correlation too, so r is at most what differences of neighbours allow.
     """
     ends = [0, *cuts, len(scores)]
     parts = [scores[first:end] for first, end in pairwise(ends) if end > first]
     rest = np.concatenate([part - part.sum() / len(part) for part in parts])
     n, means = len(rest), len(parts)
     total = float(rest @ rest) or 1.0
-    correlation = (float(rest[1:] @ rest[:-1]) / total + means / n) / max(0.2, 1 - 3 * means / n)
+    correlation = (float(rest[1:] @ rest[:-1]) / total + 2 * means / n) / max(0.2, 1 - 6 * means / n)
     correlation = min(max(min(correlation, most) + _MARGIN / math.sqrt(n), 0.0), 0.98)
     return math.sqrt((1 + correlation) / (1 - correlation))
 
