@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,13 @@ from hypothesis import strategies as st
 
 from hpcscale.ingest import records, schema
 from hpcscale.ingest.statistics.changes import stretches
-from hpcscale.ingest.statistics.dependence import block_length
+from hpcscale.ingest.statistics.dependence import (
+    block_length,
+    blocks_are_short_by,
+    neighbours_widen_by,
+    rank_scores,
+    student,
+)
 from hpcscale.ingest.statistics.findings import about_steps
 from hpcscale.ingest.statistics.interval import Resampled, median_interval
 from hpcscale.ingest.statistics.outliers import outliers
@@ -46,7 +53,9 @@ def test_the_exact_bootstrap_is_what_drawing_many_samples_comes_to(length: int):
         for sample, is_upper in ((lower, False), (upper, True)):
             found = exact.quantile(share, is_upper)
             assert np.mean(sample < found) - 0.01 <= share <= np.mean(sample <= found) + 0.01
-    assert exact.ends() == (exact.quantile(0.025), exact.quantile(0.975, upper=True))
+    tail = math.erfc(1.96 * blocks_are_short_by(length, 60) / math.sqrt(2)) / 2
+    assert tail == pytest.approx(0.025, abs=1e-4) if length == 1 else tail < 0.02
+    assert exact.ends() == (exact.quantile(tail), exact.quantile(1 - tail, upper=True))
 
 
 @settings(deadline=None)
@@ -70,6 +79,58 @@ def test_steps_that_remember_each_other_widen_the_interval():
     assert held["independent"] >= 186
 
 
+@pytest.mark.parametrize("correlation", [0.3, 0.6, 0.8])
+@pytest.mark.parametrize("n", [50, 100])
+def test_the_interval_holds_the_median_in_95_percent_also_where_steps_remember(n: int, correlation: float):
+    random = np.random.default_rng(11)
+    held = 0
+    for _ in range(200):
+        found = median_interval(remembering(random, n, correlation).tolist())
+        held += found.low <= 1 <= found.high
+    assert held >= 182  # 190 are expected
+
+
+@pytest.mark.parametrize(("n", "most"), [(20, 1.15), (100, 1.03)])
+def test_steps_that_do_not_remember_hardly_pay_for_it(n: int, most: float):
+    random, ours, plain = np.random.default_rng(12), 0.0, 0.0
+    for _ in range(300):
+        seconds = clean(random, n).tolist()
+        ours += (found := median_interval(seconds)).high - found.low
+        plain += (found := median_with_interval(seconds)).high - found.low
+    assert ours <= most * plain
+
+
+def test_times_of_two_digits_are_no_memory():
+    """Equal times rank equally; in the order of their steps each group of them would be one long rise."""
+    random, alike = np.random.default_rng(13), 0
+    for _ in range(100):
+        seconds = clean(random).round(2)
+        alike += neighbours_widen_by(rank_scores(seconds, np.sort(seconds))) > 1
+    assert alike <= 12  # 5 are expected
+
+
+def test_memory_widens_by_what_it_adds_to_the_medians_variance():
+    """Of medians of many normal runs of 400 steps, each 0.6 times the one before."""
+    random = np.random.default_rng(14)
+    noise = random.normal(size=(4000, 450))
+    for step in range(1, 450):
+        noise[:, step] += 0.6 * noise[:, step - 1]
+    runs = noise[:, 50:]
+    of_medians = np.median(runs, axis=1).std() / (runs.std() * math.sqrt(math.pi / 2 / 400))
+    wider = [neighbours_widen_by(rank_scores(run, np.sort(run))) for run in runs[:200]]
+    assert np.median(wider) == pytest.approx(of_medians, rel=0.06)
+
+
+@pytest.mark.parametrize(("freedom", "quantile"), [(3, 3.182), (5, 2.571), (10, 2.228), (30, 2.042)])
+def test_students_t_is_that_of_the_tables(freedom: int, quantile: float):
+    assert student(freedom) == pytest.approx(quantile, rel=0.01)
+
+
+def test_steps_that_are_all_equal_have_an_interval_of_no_width():
+    assert median_interval([1.5] * 40) == (1.5, 1.5, 1.5)
+    assert neighbours_widen_by(rank_scores(np.full(9, 1.5), np.full(9, 1.5))) == 1
+
+
 def test_independent_steps_are_blocks_of_one_and_others_longer():
     random = np.random.default_rng(2)
     lengths = [block_length(clean(random, 200)) for _ in range(50)]
@@ -86,6 +147,22 @@ def test_clean_runs_raise_a_false_alarm_in_at_most_one_of_a_hundred(n: int, corr
     random = np.random.default_rng(3)
     alarms = sum(len(about_steps(range(n), remembering(random, n, correlation).tolist())) > 0 for _ in range(300))
     assert alarms <= 3
+
+
+@pytest.mark.parametrize(("n", "correlation"), [(20, 0.6), (20, 0.8), (50, 0.8), (100, 0.8)])
+def test_runs_that_wander_by_themselves_raise_a_false_alarm_in_about_one_of_a_hundred(n: int, correlation: float):
+    random = np.random.default_rng(10)
+    alarms = sum(len(stretches(remembering(random, n, correlation))) > 1 for _ in range(400))
+    assert alarms <= 8
+
+
+def test_a_stretch_that_is_3_percent_slower_is_found_in_nine_of_ten_runs():
+    random, found = np.random.default_rng(15), 0
+    for _ in range(200):
+        seconds = clean(random)
+        seconds[56:] *= 1.03
+        found += len(stretches(seconds)) > 1
+    assert found >= 180
 
 
 def test_a_slow_down_is_found_where_it_begins():

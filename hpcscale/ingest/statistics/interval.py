@@ -16,7 +16,13 @@ from functools import lru_cache
 
 import numpy as np
 
-from hpcscale.ingest.statistics.dependence import block_length
+from hpcscale.ingest.statistics.dependence import (
+    NORMAL,
+    block_length,
+    blocks_are_short_by,
+    neighbours_widen_by,
+    rank_scores,
+)
 from hpcscale.record.median import COVERAGE, Median, median_with_interval
 
 _TINY, _PLACES = 1e-4, 64
@@ -25,10 +31,10 @@ FEWEST = 6  # below, the interval of order statistics is [smallest, largest] and
 
 
 def median_interval(values: Sequence[float]) -> Median:
-    """The median and its 95 % block bootstrap percentile interval.
+    """The median and its 95 % interval: block bootstrap percentiles, widened by what so few blocks cannot know.
 
     Never narrower than the interval of order statistics, which holds for independent steps of any distribution and any
-    number: the bootstrap only widens it where steps depend on each other.
+    number: dependence between steps only widens it.
     """
     plain = median_with_interval(values)
     if len(values) < FEWEST or plain.low == plain.high:
@@ -38,9 +44,20 @@ def median_interval(values: Sequence[float]) -> Median:
     if length == 1:
         low, high = _independent(len(values))
         ordered = np.sort(series)
-        return Median(plain.value, min(plain.low, float(ordered[low])), max(plain.high, float(ordered[high])))
-    low, high = Resampled(series, length).ends()
-    return Median(plain.value, min(plain.low, low), max(plain.high, high))
+        ends = [(float(ordered[low]), float(ordered[high]))]
+    else:
+        resampled = Resampled(series, length)
+        ordered, ends = resampled.ordered, [resampled.ends()]
+    wider = neighbours_widen_by(rank_scores(series, ordered))
+    if wider > 1:
+        low = _place(len(ordered), wider)
+        ends.append((float(ordered[low]), float(ordered[-1 - low])))
+    return Median(plain.value, min(plain.low, *(low for low, _ in ends)), max(plain.high, *(high for _, high in ends)))
+
+
+def _place(n: int, wider: float) -> int:
+    """Of the interval's lower end among n sorted values, ``wider`` times as far from the middle as for independent ones."""
+    return max(0, math.floor((n + 1) / 2 - wider * NORMAL * math.sqrt(n) / 2) - 1)
 
 
 class Resampled:
@@ -51,6 +68,7 @@ class Resampled:
         self.length = block_length(values) if length is None else length
         order = np.argsort(values, kind="stable")
         self.ordered = values[order]
+        self._values = values
         place = np.empty(n, dtype=np.int64)
         place[order] = np.arange(n)
         self._circle = np.concatenate([place, place[: self.length - 1]])
@@ -58,16 +76,12 @@ class Resampled:
         self._drawn = self._blocks * self.length
 
     def ends(self) -> tuple[float, float]:
-        """Of the 95 % percentile interval."""
-        tail = (1 - COVERAGE) / 2
+        """Of the 95 % percentile interval, further out by what blocks are short by."""
+        n, sigmas = len(self.ordered), NORMAL * blocks_are_short_by(self.length, len(self.ordered))
+        tail = math.erfc(sigmas / math.sqrt(2)) / 2
         # Where the ends should lie if the number of steps below the median were normally distributed.
-        n, middle = len(self.ordered), np.array([(len(self.ordered) - 1) // 2])
-        counts = self._frequencies(middle)[0]
-        steps = np.arange(self.length + 1)
-        spread = (
-            math.sqrt(max(1e-9, float(counts @ steps**2) - float(counts @ steps) ** 2) * self._blocks) * n / self._drawn
-        )
-        guesses = [n / 2 - 1.96 * spread, n / 2 + 1.96 * spread]
+        spread = self._spread()
+        guesses = [n / 2 - sigmas * spread, n / 2 + sigmas * spread]
         near = np.unique(np.clip(np.round([[guess + k for k in range(-4, 4)] for guess in guesses]), 0, n - 1)).astype(
             np.int64
         )
@@ -78,6 +92,25 @@ class Resampled:
             inside = found < len(near) and (near[found] == 0 or (found > 0 and near[found - 1] == near[found] - 1))
             ends.append(float(self.ordered[near[found]]) if inside else self.quantile(share, is_upper))
         return ends[0], ends[1]
+
+    def _spread(self) -> float:
+        """Standard deviation of the number of steps in a sample that are below the run's median, of n."""
+        n, middle = len(self.ordered), np.array([(len(self.ordered) - 1) // 2])
+        counts = self._frequencies(middle)[0]
+        steps = np.arange(self.length + 1)
+        variance = max(1e-9, float(counts @ steps**2) - float(counts @ steps) ** 2)
+        return math.sqrt(variance * self._blocks) * n / self._drawn
+
+    @property
+    def widening(self) -> float:
+        """How many times too near the median drawn samples are: :func:`median_interval` widens the interval by as much."""
+        n = len(self.ordered)
+        if n < FEWEST:
+            return 1.0
+        neighbours = neighbours_widen_by(rank_scores(self._values, self.ordered))
+        if neighbours > 1 and self.length > 1:
+            neighbours *= math.sqrt(n) / 2 / self._spread()
+        return max(blocks_are_short_by(self.length, n), neighbours)
 
     def quantile(self, share: float, upper: bool = False) -> float:
         """The smallest value that the median of a sample does not exceed with probability ``share``. Of an even number of
