@@ -15,6 +15,8 @@ from click.testing import CliRunner, Result
 from hpcscale.cli.compare import command
 from hpcscale.cli.errors import report_input_errors
 from hpcscale.report.comparison.compare import compare
+from hpcscale.report.comparison.ratio import METRICS, ratio
+from hpcscale.report.comparison.sides import Side
 from hpcscale.spec.problems import InputError
 
 Cli = Callable[..., CompletedProcess[str]]
@@ -95,6 +97,78 @@ def test_intervals_hold_the_truth_as_often_as_they_say(tmp_path: Path, write_run
         ratios = [each.ratio for each in compare(one, other).compared]
         held += sum(bool(each.low and each.high and each.low <= 1 <= each.high) for each in ratios)
     assert held >= 72  # of 80; 76 are expected
+
+
+def steps(random: np.random.Generator, n: int, correlation: float = 0.0) -> np.ndarray:
+    noise = random.normal(size=n + 50) * 0.02 * (1 - correlation**2) ** 0.5
+    for step in range(1, n + 50):
+        noise[step] += correlation * noise[step - 1]
+    return 1 + noise[50:]
+
+
+def side(*runs: np.ndarray) -> Side:
+    seconds = float(np.median([np.median(run) for run in runs]))
+    return Side({"step_seconds": seconds, "repeats": len(runs), "measured_steps": len(runs[0])}, runs)
+
+
+def held(make: Callable[[], Side], times: int = 150) -> float:
+    """How often the interval of equal sides holds 1."""
+    found = [ratio(make(), make(), METRICS["step_seconds"], str(place)) for place in range(times)]
+    return float(np.mean([bool(each and each.low and each.high and each.low <= 1 <= each.high) for each in found]))
+
+
+@pytest.mark.parametrize(("n", "correlation"), [(2, 0.0), (3, 0.0), (5, 0.0), (40, 0.0), (100, 0.6), (50, 0.8)])
+def test_few_steps_and_steps_that_remember_make_it_as_uncertain_as_it_is(n: int, correlation: float):
+    random = np.random.default_rng(21)
+    assert held(lambda: side(steps(random, n, correlation))) >= 0.92
+
+
+@pytest.mark.parametrize("runs", [2, 3, 5])
+def test_few_runs_make_it_as_uncertain_as_it_is(runs: int):
+    random = np.random.default_rng(22)
+    assert held(lambda: side(*(steps(random, 20) * np.exp(0.05 * random.normal()) for _ in range(runs)))) >= 0.94
+
+
+def test_five_runs_of_each_tell_a_fifth_from_the_usual_differences_of_runs():
+    """Both sides' degrees of freedom count together (Welch): with those of each alone hardly anything could be told."""
+    random, told = np.random.default_rng(23), 0
+    for place in range(60):
+        a, b = (
+            side(*(level * steps(random, 20) * np.exp(0.05 * random.normal()) for _ in range(5))) for level in (1, 1.25)
+        )
+        found = ratio(a, b, METRICS["step_seconds"], str(place))
+        told += bool(found and found.low and found.low > 1)
+    assert told >= 50
+
+
+@pytest.mark.parametrize("counted", [{"repeats": 2}, {"measured_steps": 2}])
+def test_a_reports_row_of_two_values_knows_that_they_are_two(counted: dict[str, int]):
+    row = {
+        "step_seconds": 1.0,
+        "step_seconds_low": 0.99,
+        "step_seconds_high": 1.01,
+        "repeats": None,
+        "measured_steps": None,
+    }
+    many, two = (ratio(Side(each), Side(each), METRICS["step_seconds"], "") for each in (row, {**row, **counted}))
+    assert many and two and many.high and two.high
+    assert many.high == pytest.approx(1.0142, abs=0.001)  # 1 % twice, as independent errors
+    assert two.high > 1.06  # 2 degrees of freedom together
+
+
+def test_configurations_with_one_label_are_drawn_apart(
+    tmp_path: Path, write_runs: Write, described_point: dict[str, Any]
+):
+    """Equal draws would add up as if one configuration had been measured twice."""
+    for name in ("a", "b"):
+        for seed in (7, 8, 9, 10):
+            training = {**described_point["training"], "seed": seed}
+            write_runs(tmp_path / name / str(seed), seed=3, sizes=(1,), training=training)
+            (tmp_path / name / str(seed) / "s").rename(tmp_path / name / f"s{seed}")
+    found = compare(str(tmp_path / "a"), str(tmp_path / "b"))
+    drawn = [each.ratio.logarithms for each in found.compared]
+    assert len(drawn) == 4 and drawn[0] is not None and drawn[1] is not None
+    assert abs(np.corrcoef(drawn[0], drawn[1])[0, 1]) < 0.1
 
 
 def test_the_same_input_gives_the_same_interval(tmp_path: Path, write_runs: Write, a: str):

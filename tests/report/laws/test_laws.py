@@ -147,13 +147,30 @@ def test_the_serial_fraction_is_karp_and_flatts():
 
 def test_efficiency_has_the_interval_of_both_rows():
     def repeated(devices: int, seconds: float) -> Row:
-        return row(devices, 64 / seconds, step_seconds_low=seconds * 0.9, step_seconds_high=seconds * 1.1, repeats=5)
+        return row(devices, 64 / seconds, step_seconds_low=seconds * 0.9, step_seconds_high=seconds * 1.1, repeats=8)
 
     first, second = line(repeated(1, 8.0), repeated(2, 5.0)).places
     assert (first.efficiency_low, first.efficiency_high) == (None, None)
     assert second.efficiency == pytest.approx(0.8)
     assert second.efficiency_low == pytest.approx(0.8 * np.exp(-np.hypot(np.log(1.1), np.log(1 / 0.9))))
     assert second.efficiency_high == pytest.approx(0.8 * np.exp(np.hypot(np.log(1.1), np.log(1 / 0.9))))
+
+
+@pytest.mark.parametrize(("counted", "value"), [("repeats", 2), ("measured_steps", 2)])
+def test_the_efficiency_of_two_repeats_has_students_interval_and_not_that_between_them(counted: str, value: int):
+    def twice(devices: int, seconds: float) -> Row:
+        ends = {"step_seconds_low": seconds / 1.01, "step_seconds_high": seconds * 1.01}
+        return row(devices, 64 / seconds, **ends, **{counted: value})
+
+    second = line(twice(1, 8.0), twice(2, 5.0)).places[1]
+    # 12.7 times half of what lies between two values holds their mean in 95 %; half of it alone in 50 %
+    assert second.efficiency_low == pytest.approx(0.8 * 1.01 ** (-12.71 * np.sqrt(2)))
+    assert second.spread == pytest.approx(np.hypot(1.254 * np.log(1.01), 0.01) if counted == "measured_steps" else 1.254 * np.log(1.01))  # fmt: skip
+
+
+def test_an_interval_beside_its_median_is_none():
+    rows = [row(n, n, step_seconds_low=1e-3, step_seconds_high=2e-3) for n in (1, 2)]
+    assert line(*rows).places[1].efficiency_low is None
 
 
 # How sure it is
