@@ -68,7 +68,9 @@ class Line:
     def replica(self) -> int:
         """Devices of one copy of the model: sizes are multiples of it."""
         row = self.places[0].row
-        return max(1, row["devices"] // row["dp"]) if row["dp"] and row["devices"] % row["dp"] == 0 else 1
+        if row["dp"]:
+            return max(1, row["devices"] // row["dp"]) if row["devices"] % row["dp"] == 0 else 1
+        return math.prod(row[axis] or 1 for axis in ("tp", "pp", "cp"))
 
     def shown(self, devices: float) -> float:
         """A size in the line's unit."""

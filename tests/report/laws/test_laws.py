@@ -217,7 +217,8 @@ def test_the_knee_is_where_amdahls_efficiency_falls_below_the_bound():
     places = line(*(row(n, n / (1 + 0.01 * (n - 1))) for n in (1, 2, 4, 8))).places
     found = knee(fit.fit(LAW["amdahl"], places), 1, 8, 0.8)
     assert found.devices == pytest.approx(1 + 0.25 / 0.01, rel=0.01)
-    assert found.low is not None and found.low <= found.devices and (found.high is None or found.high >= found.devices)
+    assert found.devices is not None and found.low is not None
+    assert found.low <= found.devices and (found.high is None or found.high >= found.devices)
 
 
 def test_a_line_that_never_falls_below_the_bound_has_no_knee():
@@ -235,6 +236,67 @@ def test_a_size_that_the_batch_cannot_feed_is_said_to_be_none():
     assert at.beyond_batch == (
         "No such run exists: global batch 1536 in micro batches of 1 feeds at most 294,912 nodes."
     )
+
+
+def test_less_than_half_a_device_a_node_is_no_division_by_zero():
+    assert whole(30.5, replica=4, devices_per_node=0.25) == 28
+
+
+def test_the_knee_is_in_whole_replicas_also_where_only_the_shards_are_known():
+    rows = [row(n, n / (1 + 0.02 * (n - 1)), dp=None, tp=2, pp=2) for n in (4, 8, 16)]
+    assert line(*rows).replica == 4
+
+
+def test_sizes_that_are_nearly_equal_say_little_of_drift():
+    """A law that is 3 % off at a size 10 % larger is not 30 % off at the next doubling."""
+    assert fit.drift_of([(0.03, 1.1)], 0.01) < 0.04
+    assert fit.drift_of([(0.3, 2.0)], 0.01) > 0.1
+
+
+@pytest.mark.parametrize("rate", [1e-300, 1e300])
+def test_a_speed_beyond_all_measure_is_refused(rate: float):
+    with pytest.raises(InputError, match=r"m, 2 devices: .* tokens/s is no speed of a training"):
+        analyse(scaled(row(1, 1), row(2, rate)), Question())
+
+
+# The physical model on a line
+
+
+def juwels(*sizes: int, **more: Any) -> list[Row]:
+    known = {
+        "model": "llama2-7b", "machine": "juwels-booster", "sequence_length": 4096, "precision": "bf16", "sharding": "fsdp",
+        "activation_checkpointing": "full", "tp": 1, "pp": 1, "cp": 1, "micro_batch_size": 1, **more,
+    }  # fmt: skip
+    return [
+        row(
+            n,
+            1500.0 * n / (1 + 0.01 * n),
+            batch=1024,
+            **{"ranks": n, "nodes": n // 4, "tokens_per_step": 1024 * 4096, **known},
+        )
+        for n in sizes
+    ]
+
+
+def test_rows_without_tokens_a_step_have_no_physical_model_and_the_reason():
+    rows = [{**each, "tokens_per_step": None, "step_seconds": None} for each in juwels(8, 16)]
+    found = analyse(scaled(*rows), Question())
+    assert "do not say how many tokens" in law_of(found, "physical").judged.reason
+
+
+def test_any_global_batch_is_divided_among_replicas_at_once():
+    rows = [{**each, "global_batch_size": 2**40 * 3} for each in juwels(8, 16, 32)]
+    assert law_of(analyse(scaled(*rows), Question()), "physical").judged.fit is not None
+
+
+def test_the_physical_model_comes_near_the_rows_it_was_calibrated_on():
+    found = analyse(scaled(*juwels(8, 16, 32, 64)), Question())
+    model = law_of(found, "physical").judged.fit
+    for place in found.lines[0].line.places:
+        assert model.cost(np.array([float(place.devices)]))[0] == pytest.approx(
+            place.device_seconds_per_token, rel=0.12
+        )
+    assert model.efficiency(np.array([8.0]), 8.0).middle[0] == 1
 
 
 # What a training takes
