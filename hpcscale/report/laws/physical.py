@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from hpcscale.spec import locate, machine
 from hpcscale.spec.machine import Calibration, Machine
 
 _GRID = 24  # sizes between which the curve is interpolated
+_EIGHTY = 1.2816  # normal quantile of an 80 % interval
 
 
 class Unable(Exception):
@@ -47,7 +48,10 @@ class Model:
         """Raises Unable where the model, the device or the layout is not known well enough."""
         rows = [{**self._row(place.row), "sec_per_iter": _seconds(place)} for place in places]
         found = [self._described(row) for row in rows]
-        return PhysicalFit(self, calibrated(rows, found, self.line.name, self.learned))
+        made = PhysicalFit(self, calibrated(rows, found, self.line.name, self.learned))
+        costs = np.array([place.device_seconds_per_token for place in places])
+        off = np.log(costs / made.cost(np.array([float(place.devices) for place in places])))
+        return replace(made, misfit=float(np.sqrt(np.mean(off**2))))
 
     def at(self, size: float) -> Described:
         """The configuration of the line at this many devices."""
@@ -71,10 +75,12 @@ class Model:
 
 @dataclass(frozen=True)
 class PhysicalFit:
-    """``model``: of all rows, of which the configurations are used, not the times."""
+    """``model``: of all rows, of which the configurations are used, not the times. ``misfit``: how far it is off the very rows
+    that it was calibrated on (root mean square of log time), which no calibration makes good."""
 
     model: Model
     calibration: Calibration
+    misfit: float = 0.0
 
     @property
     def name(self) -> str:
@@ -88,7 +94,13 @@ class PhysicalFit:
         return self.band(devices).middle
 
     def band(self, devices: Floats) -> Band:
-        return _predict(self, devices)
+        middle, low, high = (np.log(ends) for ends in _predict(self, devices))
+        beside = _EIGHTY * self.misfit
+        return Band(
+            np.exp(middle),
+            np.exp(middle - np.hypot(middle - low, beside)),
+            np.exp(middle + np.hypot(high - middle, beside)),
+        )
 
     def efficiency(self, devices: Floats, base: float) -> Band:
         found = self.band(np.append(devices, base))
@@ -96,8 +108,8 @@ class PhysicalFit:
         return Band(start / found.middle[:-1], start / found.high[:-1], start / found.low[:-1])
 
 
-def _predict(made: PhysicalFit, devices: Floats) -> Band:
-    """At sizes that are whole replicas; between them along straight lines of the logarithms."""
+def _predict(made: PhysicalFit, devices: Floats) -> list[Floats]:
+    """Costs with the ends of the model's own interval, at sizes that are whole replicas; between them along straight lines of the logarithms."""
     model, line = made.model, made.model.line
     asked = sorted({float(size) for size in devices if _possible(line, size)} | set(_grid(line, devices)))
     found = [model.at(size) for size in asked]
@@ -105,7 +117,7 @@ def _predict(made: PhysicalFit, devices: Floats) -> Band:
     predictions = predict(cases, [each.kind for each in found], [made.calibration] * len(found), model.learned)
     costs = np.array(asked) / np.array([_tokens(line, size) for size in asked])
     ends = (predictions.seconds, predictions.low, predictions.high)
-    return Band(*(np.exp(np.interp(np.log(devices), np.log(asked), np.log(seconds * costs))) for seconds in ends))
+    return [np.exp(np.interp(np.log(devices), np.log(asked), np.log(seconds * costs))) for seconds in ends]
 
 
 def _tokens(line: Line, size: float) -> float:
