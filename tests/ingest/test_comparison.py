@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from hpcscale.cli.compare import command
 from hpcscale.cli.errors import report_input_errors
+from hpcscale.ingest.statistics.interval import median_interval
 from hpcscale.report.comparison.compare import compare
 from hpcscale.report.comparison.ratio import METRICS, ratio
 from hpcscale.report.comparison.sides import Side
@@ -154,6 +155,57 @@ def test_a_reports_row_of_two_values_knows_that_they_are_two(counted: dict[str, 
     assert many and two and many.high and two.high
     assert many.high == pytest.approx(1.0142, abs=0.001)  # 1 % twice, as independent errors
     assert two.high > 1.06  # 2 degrees of freedom together
+
+
+def even(seconds: float) -> np.ndarray:
+    return np.full(20, seconds)
+
+
+def test_two_runs_have_students_interval_with_one_degree_of_freedom():
+    found = ratio(side(even(1.0)), side(even(0.99), even(1.01)), METRICS["step_seconds"], "")
+    assert found and found.high == pytest.approx(1.01 ** (2**0.5 * 12.706 / 1.96), rel=1e-4)
+
+
+def test_the_ratio_is_as_uncertain_as_the_run_that_remembers():
+    """Neither is widened twice: for its blocks and for its neighbours."""
+    random, widths = np.random.default_rng(24), []
+    for place in range(40):
+        run = steps(random, 200, 0.8)
+        found, own = (
+            ratio(side(even(1.0)), side(run), METRICS["step_seconds"], str(place)),
+            median_interval(run.tolist()),
+        )
+        assert found and found.low and found.high
+        widths.append(np.log(found.high / found.low) / np.log(own.high / own.low))
+    assert np.median(widths) == pytest.approx(1, abs=0.15)
+
+
+def test_throughputs_interval_is_that_of_the_time_turned_over():
+    random = np.random.default_rng(25)
+    a, b = (side(np.exp(0.5 * random.exponential(size=15))) for _ in range(2))
+    for each in (a, b):
+        each.row["tokens_per_second"] = 100 / each.row["step_seconds"]
+    time, rate = (ratio(a, b, METRICS[name], "") for name in ("step_seconds", "tokens_per_second"))
+    assert time and rate and time.high and time.low
+    assert (rate.low, rate.high) == (pytest.approx(1 / time.high), pytest.approx(1 / time.low))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "half", "verdict", "within"),
+    [(0.9802, 1e-5, "faster", False), (0.981, 1e-5, "cannot tell", True), (0.985, 0.03, "cannot tell", False),
+     (1.0201, 1e-5, "slower", False), (1.0199, 1e-5, "cannot tell", True), (1.015, 0.03, "cannot tell", False)],
+)  # fmt: skip
+def test_a_tolerance_of_2_percent_is_the_same_in_both_directions(
+    tmp_path: Path, seconds: float, half: float, verdict: str, within: bool
+):
+    """1.02 times and 1 / 1.02 times."""
+    for name, value, off in (("a", 1.0, 1e-5), ("b", seconds, half)):
+        (tmp_path / f"{name}.csv").write_text(
+            "model,devices,global_batch_size,sequence_length,step_seconds_published,step_seconds_low,step_seconds_high\n"
+            + f"llama2-7b,8,64,4096,{value},{value - off},{value + off}\n"
+        )
+    found = compare(str(tmp_path / "a.csv"), str(tmp_path / "b.csv"))
+    assert (found.verdict, found.within) == (verdict, within)
 
 
 def test_configurations_with_one_label_are_drawn_apart(

@@ -138,6 +138,17 @@ def test_independent_steps_are_blocks_of_one_and_others_longer():
     assert np.median([block_length(remembering(random, 200, 0.8)) for _ in range(50)]) >= 8
 
 
+def test_blocks_are_as_long_as_politis_and_white_say():
+    """Of the true autocovariances of normal steps, each 0.7 times the one before, on the same side of their median."""
+    n, random = 20_000, np.random.default_rng(16)
+    lags = np.arange(1, 200)
+    sides = np.arcsin(0.7**lags) / (2 * math.pi)
+    spectrum, slope = 0.25 + 2 * sides.sum(), 2 * (lags * sides).sum()
+    expected = (2 * slope**2 / (4 / 3 * spectrum**2) * n) ** (1 / 3)
+    found = [block_length(remembering(random, n, 0.7)) for _ in range(5)]
+    assert np.mean(found) == pytest.approx(expected, rel=0.08)
+
+
 # Changes
 
 
@@ -173,6 +184,16 @@ def test_a_slow_down_is_found_where_it_begins():
         parts = stretches(seconds)
         near += len(parts) == 2 and abs(parts[1].first - 56) <= 2
     assert near >= 48
+
+
+def test_two_steps_that_took_twenty_times_as_long_hide_no_change():
+    random, found = np.random.default_rng(17), 0
+    for _ in range(20):
+        seconds = clean(random)
+        seconds[56:] *= 1.12
+        seconds[[20, 70]] = 20.0
+        found += len(stretches(seconds)) == 2
+    assert found >= 19
 
 
 @pytest.mark.parametrize(
@@ -214,6 +235,12 @@ def test_the_slow_half_of_a_run_consists_of_no_outliers():
     seconds[60:] *= 3
     seconds[80] = 20.0
     assert outliers(seconds, stretches(seconds)).tolist() == [80]
+
+
+def test_a_step_that_is_3_percent_off_is_no_outlier_however_even_the_others_are():
+    seconds = 1 + 1e-4 * np.random.default_rng(18).normal(size=60)
+    seconds[30] = 1.03
+    assert not len(outliers(seconds, stretches(seconds)))
 
 
 # Ranks

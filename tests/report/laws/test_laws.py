@@ -101,6 +101,13 @@ def test_gustafson_finds_the_serial_share_of_a_weak_line():
     assert found.law.named(found.coefficients)["serial"] == pytest.approx(0.2, abs=1e-6)
 
 
+def test_a_weak_line_is_carried_on_with_the_batch_of_that_size():
+    rows = [row(n, 100 * (n - 0.2 * (n - 1)), batch=8 * n) for n in (1, 2, 4)]
+    at = law_of(analyse(scaled(*rows), Question(to=16)), "gustafson").to
+    assert at.seconds == pytest.approx(8 * 16 / (100 * (16 - 0.2 * 15)), rel=1e-6)
+    assert at.tokens_per_second == pytest.approx(100 * (16 - 0.2 * 15))
+
+
 def test_the_usl_is_not_fitted_to_four_sizes():
     found = analyse(scaled(*(row(n, n * 0.9) for n in (1, 2, 4, 8))), Question())
     assert law_of(found, "usl").judged.reason == "needs 5 sizes or more, and there are 4"
@@ -143,6 +150,11 @@ def test_a_line_starts_at_the_replica_that_has_nothing_to_shard():
 def test_the_serial_fraction_is_karp_and_flatts():
     # Karp and Flatt 1990: a speedup of 3.36 on 4 processors is a serial fraction of 0.063
     assert line(row(1, 1), row(4, 3.36)).places[1].serial_fraction == pytest.approx((1 / 3.36 - 1 / 4) / (1 - 1 / 4))
+
+
+def test_the_serial_fraction_of_a_weak_line_is_gustafsons():
+    # on 4 devices 3.4 times the work in the same time: 4 - 0.2 x 3
+    assert line(row(1, 1, 8), row(4, 3.4, 32)).places[1].serial_fraction == pytest.approx(0.2)
 
 
 def test_efficiency_has_the_interval_of_both_rows():
@@ -195,6 +207,39 @@ def test_noisier_repeats_make_a_wider_interval():
     assert width(0.2) > 2 * width(0.01)
 
 
+def test_rows_that_lie_off_the_law_make_a_wider_interval():
+    def width(off: float) -> float:
+        rows = [row(n, n / (1 + 0.01 * (n - 1)) * (1 + off * (-1) ** k)) for k, n in enumerate((1, 2, 4, 8, 16, 32))]
+        band = fit.fit(LAW["amdahl"], line(*rows).places).band(np.array([32.0]))
+        return float(np.log(band.high / band.low)[0])
+
+    assert width(0.1) > 3 * width(0)
+
+
+def test_a_law_drifts_off_with_the_logarithm_of_the_distance():
+    places = line(*(row(n, n / (1 + 0.01 * (n - 1))) for n in (1, 2, 4, 8))).places
+    near, far = (fit.fit(LAW["amdahl"], places, drift=0.3).band(np.array([8.0 * times])) for times in (np.e, np.e**2))
+    assert [float(np.log(band.high / band.low)[0]) for band in (near, far)] == pytest.approx(
+        [2 * 1.2816 * 0.3, 4 * 1.2816 * 0.3], rel=0.1
+    )
+
+
+def test_errors_of_the_size_of_noise_are_no_drift():
+    assert fit.drift_of([(0.014, 2.0)] * 20, 0.01) < fit.DRIFT / 2
+
+
+def test_a_size_left_out_is_not_seen_by_the_law_that_predicts_it():
+    rows = [row(n, n / (1 + 0.02 * (n - 1)) * (0.5 if n == 4 else 1)) for n in (1, 2, 4, 8, 16)]
+    found = law_of(analyse(scaled(*rows), Question()), "amdahl").judged.validation.one_out
+    assert {each.devices: each.error for each in found}[4] == pytest.approx(-0.5, abs=1e-6)
+    assert all(each.devices not in each.from_devices for each in found)
+
+
+def test_repeats_say_how_runs_differ_and_steps_do_not():
+    first, second = line(row(1, 1, repeats=4), row(2, 1.9)).places
+    assert (first.spread, second.spread) == (0.005, 0.01)
+
+
 def test_the_same_table_gives_the_same_numbers():
     places = line(row(1, 1), row(2, 1.8), row(4, 3)).places
     first, second = (fit.fit(LAW["amdahl"], places).band(np.array([16.0])).low for _ in range(2))
@@ -219,6 +264,13 @@ def test_the_knee_is_where_amdahls_efficiency_falls_below_the_bound():
     assert found.devices == pytest.approx(1 + 0.25 / 0.01, rel=0.01)
     assert found.devices is not None and found.low is not None
     assert found.low <= found.devices and (found.high is None or found.high >= found.devices)
+
+
+@pytest.mark.parametrize("bound", [0.9, 0.77, 0.5])
+def test_the_knee_lies_between_the_sizes_that_are_looked_at(bound: float):
+    places = line(*(row(n, n / (1 + 0.01 * (n - 1))) for n in (1, 2, 4, 8))).places
+    found = knee(fit.fit(LAW["amdahl"], places), 1, 8, bound)
+    assert found.devices == pytest.approx(1 + (1 / bound - 1) / 0.01, rel=5e-4)
 
 
 def test_a_line_that_never_falls_below_the_bound_has_no_knee():
@@ -282,6 +334,16 @@ def test_rows_without_tokens_a_step_have_no_physical_model_and_the_reason():
     rows = [{**each, "tokens_per_step": None, "step_seconds": None} for each in juwels(8, 16)]
     found = analyse(scaled(*rows), Question())
     assert "do not say how many tokens" in law_of(found, "physical").judged.reason
+
+
+def test_published_rows_are_foreseen_without_what_published_rows_taught():
+    """The learned constants may have seen the very rows; those of one's own runs have not been."""
+    published, own = (
+        law_of(analyse(scaled(*juwels(8, 16, 32, origin=origin)), Question()), "physical").judged.fit
+        for origin in ("published", "measured")
+    )
+    assert published.model.learned == {} and own.model.learned is None
+    assert published.cost(np.array([8.0])) != own.cost(np.array([8.0]))
 
 
 def test_any_global_batch_is_divided_among_replicas_at_once():
