@@ -24,6 +24,7 @@ from hpcscale.ingest.statistics.findings import about_steps
 from hpcscale.ingest.statistics.interval import Resampled, median_interval
 from hpcscale.ingest.statistics.outliers import outliers
 from hpcscale.ingest.statistics.slowest import persistently_slowest
+from hpcscale.ingest.statistics.together import uneventful
 from hpcscale.record.median import median_with_interval
 
 
@@ -218,6 +219,31 @@ def test_a_change_too_small_to_matter_and_a_run_too_short_to_tell_are_not_named(
     assert about_steps(range(5), [1.0, 1.0, 1.0, 2.0, 2.0]) == []
 
 
+@pytest.mark.parametrize("n", [5, 8, 10, 11, 50, 101])
+def test_of_many_runs_at_once_none_is_passed_over(n: int):
+    """Whatever is said of a run alone is said of it among others."""
+    random = np.random.default_rng(19)
+    runs = np.stack([remembering(random, n, correlation) for correlation in (0.0, 0.5, 0.9) for _ in range(60)])
+    runs[::5] = runs[::5].round(2)
+    runs[::7, n // 2 :] *= 1.05
+    runs[::11] = 1.0
+    runs[3::11] *= np.where(random.random((len(runs[3::11]), n)) < 0.05, 2, 1)
+    quiet = uneventful(runs)
+    assert not any(about_steps(range(n), run.tolist()) for run in runs[quiet])
+    assert 0.3 * len(runs) < quiet.sum()
+    if n >= 8:
+        assert quiet.sum() < len(runs)
+
+
+def test_a_step_of_endless_time_is_no_measurement(tmp_path: Path, write_run: Callable[..., Path]):
+    seconds = clean(np.random.default_rng(20), 20).tolist()
+    attempt = write_run(tmp_path, [9.0, 9.0, *seconds, 123456.5], device={"name": "cpu-core", "kind": "cpu"})
+    record = attempt / "record.jsonl"
+    record.write_text(record.read_text().replace("123456.5", "1e999"))
+    (row,) = schema.rows(records.read(tmp_path))
+    assert (row["measured_steps"], row["note"]) == (20, "")
+
+
 # Outliers
 
 
@@ -239,8 +265,8 @@ def test_the_slow_half_of_a_run_consists_of_no_outliers():
 
 def test_a_step_that_is_3_percent_off_is_no_outlier_however_even_the_others_are():
     seconds = 1 + 1e-4 * np.random.default_rng(18).normal(size=60)
-    seconds[30] = 1.03
-    assert not len(outliers(seconds, stretches(seconds)))
+    seconds[[30, 40]] = 1.03, 1.5
+    assert outliers(seconds, stretches(seconds)).tolist() == [40]
 
 
 # Ranks

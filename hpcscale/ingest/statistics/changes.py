@@ -54,7 +54,7 @@ def stretches(seconds: np.ndarray) -> list[Stretch]:
 
 def _merged(seconds: np.ndarray, cuts: list[int]) -> list[Stretch]:
     """The stretches between these cuts; neighbours that hardly differ are one."""
-    parts = [Stretch(first, end, _median(seconds[first:end])) for first, end in pairwise(cuts)]
+    parts = [Stretch(first, end, float(median_of(seconds[first:end]))) for first, end in pairwise(cuts)]
     alike = [place for place, (a, b) in enumerate(pairwise(parts), 1) if abs(b.seconds / a.seconds - 1) < LEAST]
     return _merged(seconds, [cut for place, cut in enumerate(cuts) if place != alike[0]]) if alike else parts
 
@@ -65,7 +65,7 @@ def _cuts(seconds: np.ndarray) -> list[int]:
     if n < 2 * SHORTEST:
         return []
     logarithms = np.log(seconds)
-    scores = _scores(logarithms)
+    scores = scores_of(logarithms)
     path = np.cumsum(scores)
     low, high = int(np.argmin(path)), int(np.argmax(path))
     single, double = [(low if -path[low] > path[high] else high) + 1], sorted((low + 1, high + 1))
@@ -87,26 +87,27 @@ def _cuts(seconds: np.ndarray) -> list[int]:
     return []
 
 
-def _scores(logarithms: np.ndarray) -> np.ndarray:
-    """How many noises a step is off the median, cut off and about 0. Noise: from what neighbours differ by, which a change leaves
-    alone."""
-    noise = max(_TO_SIGMA * _median(np.abs(np.diff(logarithms))) / math.sqrt(2), _LEAST_NOISE)
-    scores = np.clip((logarithms - _median(logarithms)) / noise, -_CUT_OFF, _CUT_OFF)
-    return scores - scores.sum() / len(scores)
+def scores_of(logarithms: np.ndarray) -> np.ndarray:
+    """How many noises a step is off the median, cut off and about 0, of runs [..., step]. Noise: from what neighbours differ by,
+    which a change leaves alone."""
+    noise = np.maximum(_TO_SIGMA * median_of(np.abs(np.diff(logarithms))) / math.sqrt(2), _LEAST_NOISE)
+    off = (logarithms - median_of(logarithms)[..., None]) / noise[..., None]
+    scores = np.minimum(np.maximum(off, -_CUT_OFF), _CUT_OFF)
+    return scores - scores.sum(axis=-1, keepdims=True) / scores.shape[-1]
 
 
-def _median(values: np.ndarray) -> float:
-    """As numpy's, which takes five times as long for so few."""
+def median_of(values: np.ndarray) -> np.ndarray:
+    """Of the last axis, as numpy's, which takes five times as long for so few."""
     ordered = np.sort(values)
-    n = len(ordered)
-    return float(ordered[(n - 1) // 2] + ordered[n // 2]) / 2
+    n = ordered.shape[-1]
+    return (ordered[..., (n - 1) // 2] + ordered[..., n // 2]) / 2
 
 
 def _correlation_of_differences(logarithms: np.ndarray) -> float:
     """The correlation r of neighbours from steps one and two apart, E d2^2 / E d1^2 = 1 + r, plus its error. A change adds to very
     few differences; the error is that of medians, which squares of long memories share, and so several times 1 / sqrt(n)."""
-    one, two = (_median(np.abs(logarithms[apart:] - logarithms[:-apart])) for apart in (1, 2))
-    return (two / one) ** 2 - 1 + _AT_MOST / math.sqrt(len(logarithms)) if one > 0 else 0.0
+    one, two = (median_of(np.abs(logarithms[apart:] - logarithms[:-apart])) for apart in (1, 2))
+    return float((two / one) ** 2) - 1 + _AT_MOST / math.sqrt(len(logarithms)) if one > 0 else 0.0
 
 
 def _sigma_within(total: float, path: np.ndarray, cuts: list[int]) -> float:

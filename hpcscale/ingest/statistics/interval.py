@@ -40,19 +40,20 @@ def median_interval(values: Sequence[float]) -> Median:
     if len(values) < FEWEST or plain.low == plain.high:
         return plain
     series = np.asarray(values, dtype=float)
-    length = block_length(series)
-    if length == 1:
-        low, high = _independent(len(values))
-        ordered = np.sort(series)
-        ends = [(float(ordered[low]), float(ordered[high]))]
-    else:
-        resampled = Resampled(series, length)
-        ordered, ends = resampled.ordered, [resampled.ends()]
+    ordered = np.sort(series)
+    n, length = len(values), block_length(series)
+    first, last = _independent(n)
     wider = neighbours_widen_by(rank_scores(series, ordered))
     if wider > 1:
-        low = _place(len(ordered), wider)
-        ends.append((float(ordered[low]), float(ordered[-1 - low])))
-    return Median(plain.value, min(plain.low, *(low for low, _ in ends)), max(plain.high, *(high for _, high in ends)))
+        first = min(first, _place(n, wider))
+        last = max(last, n - 1 - first)
+    low, high = min(plain.low, float(ordered[first])), max(plain.high, float(ordered[last]))
+    if length > 1:
+        resampled = Resampled(series, length)
+        if not resampled.lies_within(first, last):
+            ends = resampled.ends()
+            low, high = min(low, ends[0]), max(high, ends[1])
+    return Median(plain.value, low, high)
 
 
 def _place(n: int, wider: float) -> int:
@@ -78,7 +79,7 @@ class Resampled:
     def ends(self) -> tuple[float, float]:
         """Of the 95 % percentile interval, further out by what blocks are short by."""
         n, sigmas = len(self.ordered), NORMAL * blocks_are_short_by(self.length, len(self.ordered))
-        tail = math.erfc(sigmas / math.sqrt(2)) / 2
+        tail = self._tail()
         # Where the ends should lie if the number of steps below the median were normally distributed.
         spread = self._spread()
         guesses = [n / 2 - sigmas * spread, n / 2 + sigmas * spread]
@@ -92,6 +93,17 @@ class Resampled:
             inside = found < len(near) and (near[found] == 0 or (found > 0 and near[found - 1] == near[found] - 1))
             ends.append(float(self.ordered[near[found]]) if inside else self.quantile(share, is_upper))
         return ends[0], ends[1]
+
+    def lies_within(self, first: int, last: int) -> bool:
+        """Whether these places of the sorted values hold the interval: asked of two places, which takes less than to find its ends."""
+        if first == 0 and last == len(self.ordered) - 1:
+            return True
+        tail = self._tail()
+        lower, upper = self._both(np.array([max(0, first - 1), last]))
+        return bool((first == 0 or lower[0] < tail) and upper[1] >= 1 - tail)
+
+    def _tail(self) -> float:
+        return math.erfc(NORMAL * blocks_are_short_by(self.length, len(self.ordered)) / math.sqrt(2)) / 2
 
     def _spread(self) -> float:
         """Standard deviation of the number of steps in a sample that are below the run's median, of n."""
