@@ -20,7 +20,9 @@ ALARM = (
     1e-4  # of each of the two tests, by their limits for long runs: in all 1 % at most (benchmarks/step_statistics.py)
 )
 LEAST = 0.02  # a smaller change of the median is of no interest
-_MARGIN = 1.0  # times 1 / sqrt(n), the error of r, is added to it
+# Found by simulation (benchmarks/step_statistics.py), so that a run raises a false alarm in 1 % at any correlation up to 0.8:
+_BIAS = 2.5  # times Kendall's bias is taken off r, since the cuts are where the parts look flattest
+_MARGIN = 1.5  # times r / sqrt(n) is added to it: the larger r is, the more an error of it matters
 _AT_MOST = 4.0  # times 1 / sqrt(n): r is believed to be so much above what differences of neighbours say, and no more
 _CUT_OFF = 6.0  # noises; further away is as far
 _LEAST_NOISE = 0.001  # of the step time: times that are equal to the digit have no noise to measure by
@@ -126,16 +128,16 @@ def _further(scores: np.ndarray, cuts: list[int], most: float) -> float:
     """How much further the sum wanders where a step has to do with the one before: sqrt((1 + r) / (1 - r)).
 
     r is the correlation of neighbours within the parts, with the bias of so few values taken off: (1 + 3 r) / n for each mean that
-    is subtracted (Kendall, Biometrika 41 (1954) 403), and as much again, since the cuts are where the parts look flattest. A
-    further change within a part looks like correlation too, so r is at most what differences of neighbours allow.
+    is subtracted (Kendall, Biometrika 41 (1954) 403), and more than once, since the cuts are chosen. A further change within a part
+    looks like correlation too, so r is at most what differences of neighbours allow.
     """
     ends = [0, *cuts, len(scores)]
     parts = [scores[first:end] for first, end in pairwise(ends) if end > first]
     rest = np.concatenate([part - part.sum() / len(part) for part in parts])
     n, means = len(rest), len(parts)
     total = float(rest @ rest) or 1.0
-    correlation = (float(rest[1:] @ rest[:-1]) / total + 2 * means / n) / max(0.2, 1 - 6 * means / n)
-    correlation = min(max(min(correlation, most) + _MARGIN / math.sqrt(n), 0.0), 0.98)
+    correlation = (float(rest[1:] @ rest[:-1]) / total + _BIAS * means / n) / max(0.2, 1 - 3 * _BIAS * means / n)
+    correlation = min(max(min(correlation, most), 0.0) * (1 + _MARGIN / math.sqrt(n)), 0.98)
     return math.sqrt((1 + correlation) / (1 - correlation))
 
 
