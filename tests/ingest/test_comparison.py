@@ -345,6 +345,13 @@ def test_the_last_word_is_a_sentence_with_its_reasons(tmp_path: Path, write_runs
     assert "single runs: they do not know how much runs differ" in said
 
 
+def test_values_without_intervals_are_not_said_to_have_any(tmp_path: Path, call: Callable[..., Result]):
+    rows = "".join(f"llama2-7b,{devices},64,4096,2\n" for devices in (8, 16))
+    (tmp_path / "a.csv").write_text("model,devices,global_batch_size,sequence_length,step_seconds_published\n" + rows)
+    said = call("a.csv", "a.csv").stdout
+    assert "By configuration: 2 cannot tell (one value).\n" in said and "interval of its own" not in said
+
+
 def test_json_is_only_json_with_raw_numbers(tmp_path: Path, write_runs: Write, call: Callable[..., Result]):
     write_runs(tmp_path / "a", seed=1)
     write_runs(tmp_path / "b", 1.1, seed=2)

@@ -127,6 +127,17 @@ def test_students_t_is_that_of_the_tables(freedom: int, quantile: float):
     assert student(freedom) == pytest.approx(quantile, rel=0.01)
 
 
+def test_a_slow_wave_under_noise_widens_the_interval_by_its_blocks():
+    """Neighbours are hardly alike, but all of a wave's steps lie on one side."""
+    random, wider = np.random.default_rng(26), 0
+    for _ in range(40):
+        seconds = clean(random, 300) + 0.03 * np.sin(2 * np.pi * (np.arange(300) / 100 + random.random()))
+        found, blocks = median_interval(seconds.tolist()), Resampled(seconds).ends()
+        assert found.low <= blocks[0] and blocks[1] <= found.high
+        wider += found == (found.value, *blocks)
+    assert wider > 0
+
+
 def test_steps_that_are_all_equal_have_an_interval_of_no_width():
     assert median_interval([1.5] * 40) == (1.5, 1.5, 1.5)
     assert neighbours_widen_by(rank_scores(np.full(9, 1.5), np.full(9, 1.5))) == 1
@@ -227,7 +238,13 @@ def test_of_many_runs_at_once_none_is_passed_over(n: int):
     runs[::5] = runs[::5].round(2)
     runs[::7, n // 2 :] *= 1.05
     runs[::11] = 1.0
-    runs[3::11] *= np.where(random.random((len(runs[3::11]), n)) < 0.05, 2, 1)
+    slower = np.stack(
+        [clean(random, n) for _ in range(120)]
+    )  # some just so much that it is found, for good or for a while
+    slower[:60, n // 2 :] *= 1 + np.linspace(0, 0.1, 60)[:, None]
+    slower[60:, n // 3 : 2 * n // 3] *= 1 + np.linspace(0, 0.1, 60)[:, None]
+    runs = np.concatenate([runs, slower])
+    runs[3:180:11] *= np.where(random.random((len(runs[3:180:11]), n)) < 0.05, 2, 1)
     quiet = uneventful(runs)
     assert not any(about_steps(range(n), run.tolist()) for run in runs[quiet])
     assert 0.3 * len(runs) < quiet.sum()
