@@ -346,6 +346,15 @@ def test_published_rows_are_foreseen_without_what_published_rows_taught():
     assert published.cost(np.array([8.0])) != own.cost(np.array([8.0]))
 
 
+def test_the_physical_model_of_a_weak_line_counts_the_tokens_of_each_size():
+    rows = [
+        {**each, "global_batch_size": 64 * n, "tokens_per_step": 64 * n * 4096, "tokens_per_second": 2500.0 * n}
+        for n, each in zip((8, 16, 32), juwels(8, 16, 32), strict=True)
+    ]
+    model = law_of(analyse(scaled(*rows), Question()), "physical").judged.fit
+    assert model.cost(np.array([8.0, 16.0, 32.0])) == pytest.approx([1 / 2500] * 3, rel=0.2)
+
+
 def test_any_global_batch_is_divided_among_replicas_at_once():
     rows = [{**each, "global_batch_size": 2**40 * 3} for each in juwels(8, 16, 32)]
     assert law_of(analyse(scaled(*rows), Question()), "physical").judged.fit is not None
