@@ -69,11 +69,12 @@ def command(
     if not 0 < efficiency < 1:
         raise InputError(f"--efficiency {efficiency:g} is no share between 0 and 1; write 0.8 for 80 %")
     if to is not None and not 1 <= to <= 1e7:
-        raise InputError(f"--to {to:g} is no number of nodes")
+        raise InputError(f"--to {to:g} is no number of nodes; write one from 1 to 10,000,000")
     if chart is not None:
         from hpcscale.report.laws.picture import check_suffix
 
         check_suffix(chart)
+        _make_folder(chart)
     asked = Question(to, efficiency, _range(fit_on), _training(tokens, steps, batch), series)
     found = analyse(schema.rows(build(arguments, runs).frame), asked)
     if as_json:
@@ -83,9 +84,18 @@ def command(
     if chart is not None:
         from hpcscale.report.laws import picture
 
-        chart.parent.mkdir(parents=True, exist_ok=True)
         picture.save(found, chart)
         click.echo(f"chart written to {chart}", err=True)
+
+
+def _make_folder(chart: Path) -> None:
+    """Before anything is computed."""
+    try:
+        chart.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"--chart {chart}: cannot make the folder {chart.parent}: {error.strerror}; name another file"
+        ) from None
 
 
 def _range(text: str | None) -> tuple[float, float] | None:

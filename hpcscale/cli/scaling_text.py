@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
+import numpy as np
 
 from hpcscale.cli.tables import Column, print_fitting, width
 from hpcscale.report.laws.analysis import Analysis, Answer, LineAnswer
@@ -17,6 +18,7 @@ from hpcscale.report.text import percent, significant
 
 EMPTY = "-"
 _MOST_ALONE = 3
+_MISSES = 0.15  # of a fitted row; runs that are months apart differ by 6 % in the median
 # Karp and Flatt: a serial fraction that grows with the size is overhead that grows, not serial work.
 _RISES = 1.25
 
@@ -70,6 +72,8 @@ def _show_line(each: LineAnswer, found: Analysis) -> None:
     for answer in each.answers:
         if answer.judged.reason:
             click.echo(f"{TITLES[answer.judged.name]}: no fit: {answer.judged.reason}")
+    for missed in _missed(each):
+        click.echo(missed)
     ranked = each.ranked
     if ranked:
         said = ", ".join(f"{TITLES[answer.judged.name]} {percent(error, 1)} %" for answer, error, _ in ranked)
@@ -188,6 +192,25 @@ def _show_others(found: Analysis) -> None:
     ]
     print_fitting(columns + _bill_columns([bill for _, bill in found.others], training), width())
     click.echo()
+
+
+def _missed(each: LineAnswer) -> list[str]:
+    """Laws that do not go through the rows they were fitted on, which no interval makes good: Amdahl's on a line that slows down."""
+    sizes = np.array([float(place.devices) for place in each.fitted])
+    costs = np.array([place.device_seconds_per_token for place in each.fitted])
+    said = []
+    for answer in each.answers:
+        if answer.judged.fit is None:
+            continue
+        off = answer.judged.fit.cost(sizes) / costs - 1
+        worst = int(np.argmax(np.abs(np.log1p(off))))
+        if abs(off[worst]) > _MISSES:
+            at = f"{each.line.shown(sizes[worst]):,g} {each.line.unit}"
+            said.append(
+                f"{TITLES[answer.judged.name]} misses a fitted row by {_signed(off[worst])} % ({at}): it is no law of this line, so do not "
+                "carry it on."
+            )
+    return said
 
 
 def _rise(each: LineAnswer) -> str:

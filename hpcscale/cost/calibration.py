@@ -28,6 +28,7 @@ _MEMORY_SIGMA = 0.08
 _CPU_DOUBT = 2.5
 _STUDENT = 2.0
 _LENGTH = 1.5
+_SMALL = float(np.sqrt(np.finfo(float).eps))  # of a derivative's step
 # normal quantile of an 80 % interval
 _EIGHTY = 1.2816
 
@@ -112,14 +113,40 @@ def fit_machine(cases: Cases, kinds: Sequence[Kind], seconds: Floats, base: Mapp
     # what the rest of a system's software does is not shared by its class
     spread = np.where([name == "overall" for name, _ in space.keys], priors()["overall"].spread, space.spread)
     spread = spread * (_CPU_DOUBT if kinds[0].kind == "cpu" else 1.0)
-    logs, kind = np.log(seconds), [kinds[0]] * len(cases)
+    logs = np.log(seconds)
+    times = _AtPoints(cases, [name for name, _ in space.keys], dict(base))
 
     def residuals(x: Floats) -> Floats:
-        error = np.log(step(cases, space.values(x, kind, dict(base))).total) - logs
+        error = np.log(times.at(x[None])[0]) - logs
         return np.concatenate([_student(error / _MACHINE_SIGMA), (x - space.start) / spread])
 
-    x = least_squares(residuals, space.start, x_scale=spread, max_nfev=60).x
+    def jacobian(x: Floats) -> Floats:
+        """By differences, as least_squares would take them; but all of them are one array of cases, not a call each."""
+        ahead = x + _SMALL * np.where(x >= 0, 1, -1) * np.maximum(1, np.abs(x))
+        points = np.vstack([x, np.where(np.eye(len(x), dtype=bool), ahead, x)])
+        found = _student((np.log(times.at(points)) - logs) / _MACHINE_SIGMA)
+        return np.vstack([((found[1:] - found[0]) / (ahead - x)[:, None]).T, np.diag(1 / spread)])
+
+    # the stubs know of words only
+    x = least_squares(residuals, space.start, jac=jacobian, x_scale=spread, max_nfev=60).x  # pyright: ignore[reportArgumentType]
     return {name: float(value) for (name, _), value in zip(space.keys, np.exp(x), strict=True)}
+
+
+class _AtPoints:
+    """Seconds of cases of one machine at several vectors of log constants at once: [points, cases]."""
+
+    def __init__(self, cases: Cases, own: Sequence[str], base: Mapping[str, Floats]):
+        self._cases, self._own, self._base = cases, own, base
+        self._tiled: dict[int, tuple[Cases, dict[str, Floats]]] = {}
+
+    def at(self, points: Floats) -> Floats:
+        count, n = len(points), len(self._cases)
+        if count not in self._tiled:
+            base = {name: np.tile(value, count) for name, value in self._base.items() if name not in self._own}
+            self._tiled[count] = (self._cases[np.tile(np.arange(n), count)], base)
+        cases, base = self._tiled[count]
+        constants = np.repeat(np.exp(points), n, axis=0).T
+        return step(cases, {**base, **dict(zip(self._own, constants, strict=True))}).total.reshape(count, n)
 
 
 def fit_memory(cases: Cases, kinds: Sequence[Kind], measured: Floats, base: Mapping[str, Floats]) -> dict[str, float]:

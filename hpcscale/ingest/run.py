@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from array import array
 from base64 import b64decode, b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
+
+import numpy as np
 
 from hpcscale.ingest import imported
 from hpcscale.ingest.describe import described, model_in, model_of
 from hpcscale.ingest.statistics.findings import about_slowest, about_steps
 from hpcscale.ingest.statistics.interval import median_interval
 from hpcscale.ingest.statistics.slowest import often_slowest, persistently_slowest
+from hpcscale.ingest.statistics.together import AT_ONCE, uneventful
 from hpcscale.ingest.step_lines import Steps
 from hpcscale.record.reader import Record
 
@@ -114,12 +118,24 @@ def _digest(description: dict[str, Any], record: Record | None, steps: Steps | N
 def complete(runs: Iterable[Run]) -> None:
     """Fills in what the steps of runs say. Of all runs together: one kind of work at a time is nearly twice as fast."""
     waiting = [(run, run.step_seconds) for run in runs if run.packed and run.seconds is None]
-    for step in (_add_interval, _add_notes):
-        for run, seconds in waiting:
+    for step, chosen in ((_add_interval, waiting), (_add_notes, list(_perhaps_eventful(waiting)))):
+        for run, seconds in chosen:
             try:
                 step(run, seconds)
             except _ODD as error:
                 run.odd = str(error)
+
+
+def _perhaps_eventful(waiting: Sequence[tuple[Run, list[float]]]) -> Iterator[tuple[Run, list[float]]]:
+    """The runs of whose steps there may be something to say."""
+    alike: dict[int, list[tuple[Run, list[float]]]] = {}
+    for each in waiting:
+        alike.setdefault(len(each[1]), []).append(each)
+    for group in alike.values():
+        for start in range(0, len(group), AT_ONCE):
+            part = group[start : start + AT_ONCE]
+            quiet = uneventful(np.array([seconds for _, seconds in part]))
+            yield from (each for each, nothing in zip(part, quiet.tolist(), strict=True) if not nothing)
 
 
 def _add_interval(run: Run, seconds: list[float]) -> None:
@@ -196,7 +212,7 @@ def _measured(steps: Steps, warmup_steps: int) -> list[int]:
     if "traced" in steps:
         traced = steps.column("traced")
         places = [place for place in places if traced[place] is None]
-    return [place for place in places if seconds[place] > 0]
+    return [place for place in places if 0 < seconds[place] < math.inf]
 
 
 def _figures(description: dict[str, Any], record: Record, steps: Steps) -> dict[str, Any]:

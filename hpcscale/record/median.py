@@ -9,6 +9,10 @@ from statistics import median
 from typing import NamedTuple
 
 COVERAGE = 0.95
+# Of two to five normal values [smallest, largest] holds the truth in 50, 75, 88 and 94 % of cases only. By what half its length is to
+# be multiplied: for 95 % (for two values Student's t with one degree of freedom), and for the standard deviation of their median,
+# on average. Simulated with four million samples each.
+FEW = {2: (12.71, 1.254), 3: (2.684, 0.792), 4: (1.477, 0.530), 5: (1.120, 0.461)}
 
 
 class Median(NamedTuple):

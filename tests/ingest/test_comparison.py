@@ -14,7 +14,10 @@ from click.testing import CliRunner, Result
 
 from hpcscale.cli.compare import command
 from hpcscale.cli.errors import report_input_errors
+from hpcscale.ingest.statistics.interval import median_interval
 from hpcscale.report.comparison.compare import compare
+from hpcscale.report.comparison.ratio import METRICS, ratio
+from hpcscale.report.comparison.sides import Side
 from hpcscale.spec.problems import InputError
 
 Cli = Callable[..., CompletedProcess[str]]
@@ -95,6 +98,129 @@ def test_intervals_hold_the_truth_as_often_as_they_say(tmp_path: Path, write_run
         ratios = [each.ratio for each in compare(one, other).compared]
         held += sum(bool(each.low and each.high and each.low <= 1 <= each.high) for each in ratios)
     assert held >= 72  # of 80; 76 are expected
+
+
+def steps(random: np.random.Generator, n: int, correlation: float = 0.0) -> np.ndarray:
+    noise = random.normal(size=n + 50) * 0.02 * (1 - correlation**2) ** 0.5
+    for step in range(1, n + 50):
+        noise[step] += correlation * noise[step - 1]
+    return 1 + noise[50:]
+
+
+def side(*runs: np.ndarray) -> Side:
+    seconds = float(np.median([np.median(run) for run in runs]))
+    return Side({"step_seconds": seconds, "repeats": len(runs), "measured_steps": len(runs[0])}, runs)
+
+
+def held(make: Callable[[], Side], times: int = 150) -> float:
+    """How often the interval of equal sides holds 1."""
+    found = [ratio(make(), make(), METRICS["step_seconds"], str(place)) for place in range(times)]
+    return float(np.mean([bool(each and each.low and each.high and each.low <= 1 <= each.high) for each in found]))
+
+
+@pytest.mark.parametrize(("n", "correlation"), [(2, 0.0), (3, 0.0), (5, 0.0), (40, 0.0), (100, 0.6), (50, 0.8)])
+def test_few_steps_and_steps_that_remember_make_it_as_uncertain_as_it_is(n: int, correlation: float):
+    random = np.random.default_rng(21)
+    assert held(lambda: side(steps(random, n, correlation))) >= 0.92
+
+
+@pytest.mark.parametrize("runs", [2, 3, 5])
+def test_few_runs_make_it_as_uncertain_as_it_is(runs: int):
+    random = np.random.default_rng(22)
+    assert held(lambda: side(*(steps(random, 20) * np.exp(0.05 * random.normal()) for _ in range(runs)))) >= 0.94
+
+
+def test_five_runs_of_each_tell_a_fifth_from_the_usual_differences_of_runs():
+    """Both sides' degrees of freedom count together (Welch): with those of each alone hardly anything could be told."""
+    random, told = np.random.default_rng(23), 0
+    for place in range(60):
+        a, b = (
+            side(*(level * steps(random, 20) * np.exp(0.05 * random.normal()) for _ in range(5))) for level in (1, 1.25)
+        )
+        found = ratio(a, b, METRICS["step_seconds"], str(place))
+        told += bool(found and found.low and found.low > 1)
+    assert told >= 50
+
+
+@pytest.mark.parametrize("counted", [{"repeats": 2}, {"measured_steps": 2}])
+def test_a_reports_row_of_two_values_knows_that_they_are_two(counted: dict[str, int]):
+    row = {
+        "step_seconds": 1.0,
+        "step_seconds_low": 0.99,
+        "step_seconds_high": 1.01,
+        "repeats": None,
+        "measured_steps": None,
+    }
+    many, two = (ratio(Side(each), Side(each), METRICS["step_seconds"], "") for each in (row, {**row, **counted}))
+    assert many and two and many.high and two.high
+    assert many.high == pytest.approx(1.0142, abs=0.001)  # 1 % twice, as independent errors
+    assert two.high > 1.06  # 2 degrees of freedom together
+
+
+def even(seconds: float) -> np.ndarray:
+    return np.full(20, seconds)
+
+
+def test_two_runs_have_students_interval_with_one_degree_of_freedom():
+    found = ratio(side(even(1.0)), side(even(0.99), even(1.01)), METRICS["step_seconds"], "")
+    assert found and found.high == pytest.approx(1.01 ** (2**0.5 * 12.706 / 1.96), rel=1e-4)
+
+
+def test_the_ratio_is_as_uncertain_as_the_run_that_remembers():
+    """Neither is widened twice: for its blocks and for its neighbours."""
+    random, widths = np.random.default_rng(24), []
+    for place in range(40):
+        run = steps(random, 200, 0.8)
+        found, own = (
+            ratio(side(even(1.0)), side(run), METRICS["step_seconds"], str(place)),
+            median_interval(run.tolist()),
+        )
+        assert found and found.low and found.high
+        widths.append(np.log(found.high / found.low) / np.log(own.high / own.low))
+    assert np.median(widths) == pytest.approx(1, abs=0.15)
+
+
+def test_throughputs_interval_is_that_of_the_time_turned_over():
+    random = np.random.default_rng(25)
+    a, b = (side(np.exp(0.5 * random.exponential(size=15))) for _ in range(2))
+    for each in (a, b):
+        each.row["tokens_per_second"] = 100 / each.row["step_seconds"]
+    time, rate = (ratio(a, b, METRICS[name], "") for name in ("step_seconds", "tokens_per_second"))
+    assert time and rate and time.high and time.low
+    assert (rate.low, rate.high) == (pytest.approx(1 / time.high), pytest.approx(1 / time.low))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "half", "verdict", "within"),
+    [(0.9802, 1e-5, "faster", False), (0.981, 1e-5, "cannot tell", True), (0.985, 0.03, "cannot tell", False),
+     (1.0201, 1e-5, "slower", False), (1.0199, 1e-5, "cannot tell", True), (1.015, 0.03, "cannot tell", False)],
+)  # fmt: skip
+def test_a_tolerance_of_2_percent_is_the_same_in_both_directions(
+    tmp_path: Path, seconds: float, half: float, verdict: str, within: bool
+):
+    """1.02 times and 1 / 1.02 times."""
+    for name, value, off in (("a", 1.0, 1e-5), ("b", seconds, half)):
+        (tmp_path / f"{name}.csv").write_text(
+            "model,devices,global_batch_size,sequence_length,step_seconds_published,step_seconds_low,step_seconds_high\n"
+            + f"llama2-7b,8,64,4096,{value},{value - off},{value + off}\n"
+        )
+    found = compare(str(tmp_path / "a.csv"), str(tmp_path / "b.csv"))
+    assert (found.verdict, found.within) == (verdict, within)
+
+
+def test_configurations_with_one_label_are_drawn_apart(
+    tmp_path: Path, write_runs: Write, described_point: dict[str, Any]
+):
+    """Equal draws would add up as if one configuration had been measured twice."""
+    for name in ("a", "b"):
+        for seed in (7, 8, 9, 10):
+            training = {**described_point["training"], "seed": seed}
+            write_runs(tmp_path / name / str(seed), seed=3, sizes=(1,), training=training)
+            (tmp_path / name / str(seed) / "s").rename(tmp_path / name / f"s{seed}")
+    found = compare(str(tmp_path / "a"), str(tmp_path / "b"))
+    drawn = [each.ratio.logarithms for each in found.compared]
+    assert len(drawn) == 4 and drawn[0] is not None and drawn[1] is not None
+    assert abs(np.corrcoef(drawn[0], drawn[1])[0, 1]) < 0.1
 
 
 def test_the_same_input_gives_the_same_interval(tmp_path: Path, write_runs: Write, a: str):
@@ -217,6 +343,13 @@ def test_the_last_word_is_a_sentence_with_its_reasons(tmp_path: Path, write_runs
     assert "b is slower than a: geometric mean of sec/it 1." in said and "beyond the tolerance of 2 %" in said
     assert "By configuration: 3 slower." in said
     assert "single runs: they do not know how much runs differ" in said
+
+
+def test_values_without_intervals_are_not_said_to_have_any(tmp_path: Path, call: Callable[..., Result]):
+    rows = "".join(f"llama2-7b,{devices},64,4096,2\n" for devices in (8, 16))
+    (tmp_path / "a.csv").write_text("model,devices,global_batch_size,sequence_length,step_seconds_published\n" + rows)
+    said = call("a.csv", "a.csv").stdout
+    assert "By configuration: 2 cannot tell (one value).\n" in said and "interval of its own" not in said
 
 
 def test_json_is_only_json_with_raw_numbers(tmp_path: Path, write_runs: Write, call: Callable[..., Result]):

@@ -38,8 +38,9 @@ def test_a_point_below_both_neighbours_is_named_with_the_one_that_shows_it(tmp_p
         {1: 80.0, 2: 41.0, 4: 21.2, 8: 11.2, 16: 6.2},
         {1: 80.0, 2: 41.0, 4: 21.2, 8: 11.0, 16: 6.5, 32: 4.5},
         {1: 80.0, 2: 42.0},
+        {1: 80.0, 2: 40.2, 4: 20.2, 8: 11.0},
     ],
-    ids=["even", "strong scaling that ends", "two"],
+    ids=["even", "strong scaling that ends", "two", "a little less at the end"],
 )
 def test_an_ordinary_series_has_none(tmp_path: Path, write_run: Write, seconds: dict[int, float]):
     write_series(write_run, tmp_path, seconds)

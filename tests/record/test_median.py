@@ -2,11 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcscale.record.median import median_with_interval
+from hpcscale.record.median import FEW, median_with_interval
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,16 @@ def test_coverage_is_at_least_95_percent_and_the_next_pair_is_below(n: int):
 
     assert coverage(k) >= 0.95
     assert k + 1 > n // 2 or coverage(k + 1) < 0.95
+
+
+@pytest.mark.parametrize("n", FEW)
+def test_what_few_values_are_stretched_by_holds_the_median_in_95_percent(n: int):
+    random = np.random.default_rng(1)
+    values = np.sort(random.normal(size=(200_000, n)), axis=1)
+    half, middle = (values[:, -1] - values[:, 0]) / 2, np.median(values, axis=1)
+    to_95, to_sigma = FEW[n]
+    assert np.mean(np.abs(middle) <= to_95 * half) == pytest.approx(0.95, abs=0.002)
+    assert to_sigma * half.mean() == pytest.approx(middle.std(), rel=0.01)
 
 
 def test_nothing_has_no_median():

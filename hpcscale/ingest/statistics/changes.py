@@ -16,9 +16,14 @@ from itertools import pairwise
 
 import numpy as np
 
-ALARM = 1e-4  # of each of the two tests, by their limits for long runs: in all far below 1 % (benchmarks/step_statistics.py)
+ALARM = (
+    1e-4  # of each of the two tests, by their limits for long runs: in all 1 % at most (benchmarks/step_statistics.py)
+)
 LEAST = 0.02  # a smaller change of the median is of no interest
-_MARGIN = 1.0  # times 1 / sqrt(n), the error of r, is added to it
+# Found by simulation (benchmarks/step_statistics.py), so that a run raises a false alarm in 1 % at any correlation up to 0.8:
+_BIAS = 2.5  # times Kendall's bias is taken off r, since the cuts are where the parts look flattest
+_MARGIN = 1.5  # times r / sqrt(n) is added to it: the larger r is, the more an error of it matters
+_AT_MOST = 4.0  # times 1 / sqrt(n): r is believed to be so much above what differences of neighbours say, and no more
 _CUT_OFF = 6.0  # noises; further away is as far
 _LEAST_NOISE = 0.001  # of the step time: times that are equal to the digit have no noise to measure by
 _TO_SIGMA = 1.4826  # a normal distribution's sigma over its median absolute deviation
@@ -51,7 +56,7 @@ def stretches(seconds: np.ndarray) -> list[Stretch]:
 
 def _merged(seconds: np.ndarray, cuts: list[int]) -> list[Stretch]:
     """The stretches between these cuts; neighbours that hardly differ are one."""
-    parts = [Stretch(first, end, _median(seconds[first:end])) for first, end in pairwise(cuts)]
+    parts = [Stretch(first, end, float(median_of(seconds[first:end]))) for first, end in pairwise(cuts)]
     alike = [place for place, (a, b) in enumerate(pairwise(parts), 1) if abs(b.seconds / a.seconds - 1) < LEAST]
     return _merged(seconds, [cut for place, cut in enumerate(cuts) if place != alike[0]]) if alike else parts
 
@@ -62,7 +67,7 @@ def _cuts(seconds: np.ndarray) -> list[int]:
     if n < 2 * SHORTEST:
         return []
     logarithms = np.log(seconds)
-    scores = _scores(logarithms)
+    scores = scores_of(logarithms)
     path = np.cumsum(scores)
     low, high = int(np.argmin(path)), int(np.argmax(path))
     single, double = [(low if -path[low] > path[high] else high) + 1], sorted((low + 1, high + 1))
@@ -84,26 +89,27 @@ def _cuts(seconds: np.ndarray) -> list[int]:
     return []
 
 
-def _scores(logarithms: np.ndarray) -> np.ndarray:
-    """How many noises a step is off the median, cut off and about 0. Noise: from what neighbours differ by, which a change leaves
-    alone."""
-    noise = max(_TO_SIGMA * _median(np.abs(np.diff(logarithms))) / math.sqrt(2), _LEAST_NOISE)
-    scores = np.clip((logarithms - _median(logarithms)) / noise, -_CUT_OFF, _CUT_OFF)
-    return scores - scores.sum() / len(scores)
+def scores_of(logarithms: np.ndarray) -> np.ndarray:
+    """How many noises a step is off the median, cut off and about 0, of runs [..., step]. Noise: from what neighbours differ by,
+    which a change leaves alone."""
+    noise = np.maximum(_TO_SIGMA * median_of(np.abs(np.diff(logarithms))) / math.sqrt(2), _LEAST_NOISE)
+    off = (logarithms - median_of(logarithms)[..., None]) / noise[..., None]
+    scores = np.minimum(np.maximum(off, -_CUT_OFF), _CUT_OFF)
+    return scores - scores.sum(axis=-1, keepdims=True) / scores.shape[-1]
 
 
-def _median(values: np.ndarray) -> float:
-    """As numpy's, which takes five times as long for so few."""
+def median_of(values: np.ndarray) -> np.ndarray:
+    """Of the last axis, as numpy's, which takes five times as long for so few."""
     ordered = np.sort(values)
-    n = len(ordered)
-    return float(ordered[(n - 1) // 2] + ordered[n // 2]) / 2
+    n = ordered.shape[-1]
+    return (ordered[..., (n - 1) // 2] + ordered[..., n // 2]) / 2
 
 
 def _correlation_of_differences(logarithms: np.ndarray) -> float:
     """The correlation r of neighbours from steps one and two apart, E d2^2 / E d1^2 = 1 + r, plus its error. A change adds to very
-    few differences."""
-    one, two = (_median(np.abs(logarithms[apart:] - logarithms[:-apart])) for apart in (1, 2))
-    return (two / one) ** 2 - 1 + 1 / math.sqrt(len(logarithms)) if one > 0 else 0.0
+    few differences; the error is that of medians, which squares of long memories share, and so several times 1 / sqrt(n)."""
+    one, two = (median_of(np.abs(logarithms[apart:] - logarithms[:-apart])) for apart in (1, 2))
+    return float((two / one) ** 2) - 1 + _AT_MOST / math.sqrt(len(logarithms)) if one > 0 else 0.0
 
 
 def _sigma_within(total: float, path: np.ndarray, cuts: list[int]) -> float:
@@ -121,16 +127,17 @@ def _sigma_within(total: float, path: np.ndarray, cuts: list[int]) -> float:
 def _further(scores: np.ndarray, cuts: list[int], most: float) -> float:
     """How much further the sum wanders where a step has to do with the one before: sqrt((1 + r) / (1 - r)).
 
-    r is the correlation of neighbours within the parts, with the bias of so few values taken off (Kendall, Biometrika 41 (1954)
-    403). A further change within a part looks like correlation too, so r is at most what differences of neighbours say.
+    r is the correlation of neighbours within the parts, with the bias of so few values taken off: (1 + 3 r) / n for each mean that
+    is subtracted (Kendall, Biometrika 41 (1954) 403), and more than once, since the cuts are chosen. A further change within a part
+    looks like correlation too, so r is at most what differences of neighbours allow.
     """
     ends = [0, *cuts, len(scores)]
     parts = [scores[first:end] for first, end in pairwise(ends) if end > first]
     rest = np.concatenate([part - part.sum() / len(part) for part in parts])
     n, means = len(rest), len(parts)
     total = float(rest @ rest) or 1.0
-    correlation = (float(rest[1:] @ rest[:-1]) / total + means / n) / max(0.2, 1 - 3 * means / n)
-    correlation = min(max(min(correlation, most) + _MARGIN / math.sqrt(n), 0.0), 0.98)
+    correlation = (float(rest[1:] @ rest[:-1]) / total + _BIAS * means / n) / max(0.2, 1 - 3 * _BIAS * means / n)
+    correlation = min(max(min(correlation, most), 0.0) * (1 + _MARGIN / math.sqrt(n)), 0.98)
     return math.sqrt((1 + correlation) / (1 - correlation))
 
 

@@ -16,7 +16,13 @@ from functools import lru_cache
 
 import numpy as np
 
-from hpcscale.ingest.statistics.dependence import block_length
+from hpcscale.ingest.statistics.dependence import (
+    NORMAL,
+    block_length,
+    blocks_are_short_by,
+    neighbours_widen_by,
+    rank_scores,
+)
 from hpcscale.record.median import COVERAGE, Median, median_with_interval
 
 _TINY, _PLACES = 1e-4, 64
@@ -25,22 +31,34 @@ FEWEST = 6  # below, the interval of order statistics is [smallest, largest] and
 
 
 def median_interval(values: Sequence[float]) -> Median:
-    """The median and its 95 % block bootstrap percentile interval.
+    """The median and its 95 % interval: block bootstrap percentiles, widened by what so few blocks cannot know.
 
     Never narrower than the interval of order statistics, which holds for independent steps of any distribution and any
-    number: the bootstrap only widens it where steps depend on each other.
+    number: dependence between steps only widens it.
     """
     plain = median_with_interval(values)
     if len(values) < FEWEST or plain.low == plain.high:
         return plain
     series = np.asarray(values, dtype=float)
-    length = block_length(series)
-    if length == 1:
-        low, high = _independent(len(values))
-        ordered = np.sort(series)
-        return Median(plain.value, min(plain.low, float(ordered[low])), max(plain.high, float(ordered[high])))
-    low, high = Resampled(series, length).ends()
-    return Median(plain.value, min(plain.low, low), max(plain.high, high))
+    ordered = np.sort(series)
+    n, length = len(values), block_length(series)
+    first, last = _independent(n)
+    wider = neighbours_widen_by(rank_scores(series, ordered))
+    if wider > 1:
+        first = min(first, _place(n, wider))
+        last = max(last, n - 1 - first)
+    low, high = min(plain.low, float(ordered[first])), max(plain.high, float(ordered[last]))
+    if length > 1:
+        resampled = Resampled(series, length)
+        if not resampled.lies_within(first, last):
+            ends = resampled.ends()
+            low, high = min(low, ends[0]), max(high, ends[1])
+    return Median(plain.value, low, high)
+
+
+def _place(n: int, wider: float) -> int:
+    """Of the interval's lower end among n sorted values, ``wider`` times as far from the middle as for independent ones."""
+    return max(0, math.floor((n + 1) / 2 - wider * NORMAL * math.sqrt(n) / 2) - 1)
 
 
 class Resampled:
@@ -51,6 +69,7 @@ class Resampled:
         self.length = block_length(values) if length is None else length
         order = np.argsort(values, kind="stable")
         self.ordered = values[order]
+        self._values = values
         place = np.empty(n, dtype=np.int64)
         place[order] = np.arange(n)
         self._circle = np.concatenate([place, place[: self.length - 1]])
@@ -58,16 +77,12 @@ class Resampled:
         self._drawn = self._blocks * self.length
 
     def ends(self) -> tuple[float, float]:
-        """Of the 95 % percentile interval."""
-        tail = (1 - COVERAGE) / 2
+        """Of the 95 % percentile interval, further out by what blocks are short by."""
+        n, sigmas = len(self.ordered), NORMAL * blocks_are_short_by(self.length, len(self.ordered))
+        tail = self._tail()
         # Where the ends should lie if the number of steps below the median were normally distributed.
-        n, middle = len(self.ordered), np.array([(len(self.ordered) - 1) // 2])
-        counts = self._frequencies(middle)[0]
-        steps = np.arange(self.length + 1)
-        spread = (
-            math.sqrt(max(1e-9, float(counts @ steps**2) - float(counts @ steps) ** 2) * self._blocks) * n / self._drawn
-        )
-        guesses = [n / 2 - 1.96 * spread, n / 2 + 1.96 * spread]
+        spread = self._spread()
+        guesses = [n / 2 - sigmas * spread, n / 2 + sigmas * spread]
         near = np.unique(np.clip(np.round([[guess + k for k in range(-4, 4)] for guess in guesses]), 0, n - 1)).astype(
             np.int64
         )
@@ -78,6 +93,36 @@ class Resampled:
             inside = found < len(near) and (near[found] == 0 or (found > 0 and near[found - 1] == near[found] - 1))
             ends.append(float(self.ordered[near[found]]) if inside else self.quantile(share, is_upper))
         return ends[0], ends[1]
+
+    def lies_within(self, first: int, last: int) -> bool:
+        """Whether these places of the sorted values hold the interval: asked of two places, which takes less than to find its ends."""
+        if first == 0 and last == len(self.ordered) - 1:
+            return True
+        tail = self._tail()
+        lower, upper = self._both(np.array([max(0, first - 1), last]))
+        return bool((first == 0 or lower[0] < tail) and upper[1] >= 1 - tail)
+
+    def _tail(self) -> float:
+        return math.erfc(NORMAL * blocks_are_short_by(self.length, len(self.ordered)) / math.sqrt(2)) / 2
+
+    def _spread(self) -> float:
+        """Standard deviation of the number of steps in a sample that are below the run's median, of n."""
+        n, middle = len(self.ordered), np.array([(len(self.ordered) - 1) // 2])
+        counts = self._frequencies(middle)[0]
+        steps = np.arange(self.length + 1)
+        variance = max(1e-9, float(counts @ steps**2) - float(counts @ steps) ** 2)
+        return math.sqrt(variance * self._blocks) * n / self._drawn
+
+    @property
+    def widening(self) -> float:
+        """How many times too near the median drawn samples are: :func:`median_interval` widens the interval by as much."""
+        n = len(self.ordered)
+        if n < FEWEST:
+            return 1.0
+        neighbours = neighbours_widen_by(rank_scores(self._values, self.ordered))
+        if neighbours > 1 and self.length > 1:
+            neighbours *= math.sqrt(n) / 2 / self._spread()
+        return max(blocks_are_short_by(self.length, n), neighbours)
 
     def quantile(self, share: float, upper: bool = False) -> float:
         """The smallest value that the median of a sample does not exceed with probability ``share``. Of an even number of

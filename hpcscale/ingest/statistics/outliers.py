@@ -6,7 +6,7 @@ import numpy as np
 
 from hpcscale.ingest.statistics.changes import Stretch
 
-_TO_SIGMA = 1.4826  # the MAD of a normal distribution is sigma / 1.4826
+TO_SIGMA = 1.4826  # the MAD of a normal distribution is sigma / 1.4826
 # Steps of a run -> how many sigmas (by the MAD) one must be off, so that fewer than one clean run in 200 has any: simulated
 # with benchmarks/step_statistics.py (normal steps; few steps know their own spread badly).
 LIMITS = ((8, 16.0), (10, 12.0), (15, 8.5), (20, 7.0), (30, 6.0), (50, 5.5), (100, 5.2), (10**9, 6.0))
@@ -22,6 +22,10 @@ def outliers(seconds: np.ndarray, parts: list[Stretch]) -> np.ndarray:
     off = np.abs(np.log(seconds / level))  # times are long-tailed, their logarithms less so
     if off.max() <= LEAST:
         return np.empty(0, dtype=int)  # as nearly always
-    sigma = _TO_SIGMA * float(np.median(off))
-    limit = next(limit for most, limit in LIMITS if n <= most)
-    return np.flatnonzero((off > limit * sigma) & (off > LEAST))
+    sigma = TO_SIGMA * float(np.median(off))
+    return np.flatnonzero((off > limit(n) * sigma) & (off > LEAST))
+
+
+def limit(n: int) -> float:
+    """Of LIMITS, for a run of ``n`` steps."""
+    return next(limit for most, limit in LIMITS if n <= most)

@@ -60,9 +60,10 @@ def compare(
     matches = match(first, second, ignored)
     differing = _differing(matches.pairs)
     compared = []
-    for pair in matches.pairs:
+    for place, pair in enumerate(matches.pairs):
         label = label_of(pair.a, differing)
-        found = ratio(pair.a, pair.b, chosen, label)
+        # configurations that only settings tell apart have one label, but are no copies of each other
+        found = ratio(pair.a, pair.b, chosen, f"{place} {label}")
         if found is not None:
             compared.append(Compared(pair, label, found, *_verdict(found.low, found.high, tolerance, chosen)))
     if not compared:

@@ -88,6 +88,8 @@ def _counts(compared: Sequence[Compared]) -> list[str]:
         return []
     counts = Counter(verdict_cell(each) for each in compared)
     counted = ", ".join(f"{count} {word}" for word, count in counts.most_common())
+    if all(each.ratio.low is None for each in compared):
+        return [f"By configuration: {counted}."]
     chance = len(compared) * 0.05
     by_chance = f"about {chance:.0f}" if chance >= 0.5 else "hardly one"
     return [

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpcscale.report.laws.fit import Band
+from hpcscale.report.laws.fit import Band, Fit
 from hpcscale.report.laws.knee import Knee, knee
 from hpcscale.report.laws.lines import Line, Place, Row, lines
+from hpcscale.report.laws.physical import Unable
 from hpcscale.report.laws.training import Bill, Training, bill, bill_of, tokens_of
 from hpcscale.report.laws.validation import Judged, judged
 from hpcscale.spec.problems import InputError, suggestion
 
 # Fitted sizes below which laws are not ranked: with three there is one test, which anybody may pass by chance.
 _TOLD_BY = 4
+_SPEEDS = (1e-12, 1e24)  # tokens/s
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ class Analysis:
 def analyse(rows: Sequence[Row], question: Question) -> Analysis:
     """``rows`` have gone through with_scaling. Raises InputError where nothing is left to look at."""
     rows = _chosen(rows, question.only)
+    _check(rows)
     found, reasons = lines(rows)
     on = {id(place.row) for line in found for place in line.places}
     others = [
@@ -113,6 +116,16 @@ def _chosen(rows: Sequence[Row], words: str) -> list[Row]:
     return chosen
 
 
+def _check(rows: Sequence[Row]) -> None:
+    """Speeds at which ratios and squares of ratios are numbers still."""
+    for row in rows:
+        if row["tokens_per_second"] and not _SPEEDS[0] <= row["tokens_per_second"] <= _SPEEDS[1]:
+            raise InputError(
+                f"{row['series'] or row['source']}, {row['devices'] or 'unknown'} devices: {row['tokens_per_second']:.3g} tokens/s is no "
+                "speed of a training; correct the row's time or leave it out with --series"
+            )
+
+
 def _answer(line: Line, question: Question) -> LineAnswer:
     low, high = question.fit_on or (0, float("inf"))
     fitted = tuple(place for place in line.places if low <= line.shown(place.devices) <= high)
@@ -127,20 +140,29 @@ def _answer(line: Line, question: Question) -> LineAnswer:
 def _of(each: Judged, line: Line, fitted: Sequence[Place], held_out: Sequence[Place], question: Question) -> Answer:
     if each.fit is None:
         return Answer(each)
+    try:
+        return _asked(each, each.fit, line, fitted, held_out, question)
+    except Unable as reason:  # it knows the line's sizes, but not all that is asked about
+        return Answer(Judged(each.name, None, reason=str(reason)))
+
+
+def _asked(
+    each: Judged, fit: Fit, line: Line, fitted: Sequence[Place], held_out: Sequence[Place], question: Question
+) -> Answer:
     smallest, largest = float(fitted[0].devices), float(fitted[-1].devices)
     sizes = [float(place.devices) for place in held_out]
     target = [line.devices_of(question.to)] if question.to else []
-    asked = np.array([*sizes, *target])
+    asked = np.array([*sizes, *target], dtype=float)
     found: list[At] = []
     if len(asked):
-        band, share = each.fit.band(asked), each.fit.efficiency(asked, smallest).middle
+        band, share = fit.band(asked), fit.efficiency(asked, smallest).middle
         measured = {float(place.devices): place for place in line.places}
         found = [
             _at(line, band, i, float(share[i]), size, measured.get(float(size)), question)
             for i, size in enumerate(asked)
         ]
     to = found[-1] if target else None
-    return Answer(each, knee(each.fit, smallest, largest, question.efficiency), to, tuple(found[: len(sizes)]))
+    return Answer(each, knee(fit, smallest, largest, question.efficiency), to, tuple(found[: len(sizes)]))
 
 
 def _at(

@@ -27,6 +27,8 @@ _BELIEF = 4.0
 # smallest sizes of a published line is off by 6 % at 8 times, 3 % at 2 times and 2 % at larger ones. What the fitted rows themselves
 # show (each predicted from smaller ones) counts beside it, against _BELIEF rows' worth of this.
 DRIFT = 0.02
+# Sizes nearer than that to the fitted ones say of noise more than of drift, which a division by their distance would blow up.
+_NEAREST = float(np.log(1.5))
 
 
 @dataclass(frozen=True)
@@ -145,5 +147,7 @@ def solve(law: Law, sizes: Floats, costs: Floats, spread: Floats) -> Floats:
 
 def drift_of(errors: Sequence[tuple[float, float]], noise: float) -> float:
     """A law's own drift from (relative error, size over the largest fitted size) of sizes that it predicted from smaller ones."""
-    squares = [max(0.0, np.log1p(error) ** 2 - 2 * noise**2) / np.log(ratio) ** 2 for error, ratio in errors]
+    squares = [
+        max(0.0, np.log1p(error) ** 2 - 2 * noise**2) / max(np.log(ratio), _NEAREST) ** 2 for error, ratio in errors
+    ]
     return float(np.sqrt((_BELIEF * DRIFT**2 + sum(squares)) / (_BELIEF + len(squares))))

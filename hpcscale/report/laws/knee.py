@@ -44,5 +44,5 @@ def _last_above(sizes: Floats, efficiencies: Floats, bound: float) -> float | No
 
 def whole(devices: float, replica: int, devices_per_node: float | None) -> int:
     """The largest size up to ``devices`` that can be run: whole replicas of the model on whole nodes."""
-    unit = int(np.lcm(replica, round(devices_per_node or 1)))
+    unit = int(np.lcm(replica, max(1, round(devices_per_node or 1))))
     return max(unit, int(devices * (1 + 1e-9)) // unit * unit)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from hpcscale.record.median import FEW
 from hpcscale.report import series
 from hpcscale.report.text import ranges
 
@@ -67,7 +68,9 @@ class Line:
     def replica(self) -> int:
         """Devices of one copy of the model: sizes are multiples of it."""
         row = self.places[0].row
-        return max(1, row["devices"] // row["dp"]) if row["dp"] and row["devices"] % row["dp"] == 0 else 1
+        if row["dp"]:
+            return max(1, row["devices"] // row["dp"]) if row["devices"] % row["dp"] == 0 else 1
+        return math.prod(row[axis] or 1 for axis in ("tp", "pp", "cp"))
 
     def shown(self, devices: float) -> float:
         """A size in the line's unit."""
@@ -149,8 +152,16 @@ def serial_fraction(speedup: float, ratio: float, kind: str) -> float | None:
 def _spread(row: Row) -> float:
     """Of the logarithm of the row's time. Steps of one run say nothing of how another run would go; repeats do."""
     low, high, runs = row["step_seconds_low"], row["step_seconds_high"], row["repeats"] or 1
-    half = math.log(high / low) / 2 / _NORMAL_95 if low and high and high > low else 0.0
-    return max(half, RUN_TO_RUN / math.sqrt(runs)) if runs > 1 else math.hypot(half, RUN_TO_RUN)
+    half = math.log(high / low) / 2 if low and high and high > low else 0.0
+    values = values_behind(row)
+    sigma = half * FEW[values][1] if values in FEW else half / _NORMAL_95
+    return max(sigma, RUN_TO_RUN / math.sqrt(runs)) if runs > 1 else math.hypot(sigma, RUN_TO_RUN)
+
+
+def values_behind(row: Row) -> int | None:
+    """How many values the row's interval was made of: repeats, or the steps of one run. None where it does not say."""
+    repeats = row["repeats"] or 1
+    return repeats if repeats > 1 else row["measured_steps"]
 
 
 def _efficiency_interval(row: Row, base: Row, efficiency: float) -> tuple[float | None, float | None]:
@@ -165,8 +176,15 @@ def _efficiency_interval(row: Row, base: Row, efficiency: float) -> tuple[float 
 
 
 def _log_bounds(row: Row) -> tuple[float, float] | None:
+    """How far the ends of the row's 95 % interval lie off; fewer than six values have none that holds so often, and are stretched."""
     low, seconds, high = row["step_seconds_low"], row["step_seconds"], row["step_seconds_high"]
-    return (math.log(seconds / low), math.log(high / seconds)) if low and seconds and high else None
+    if not (low and seconds and high and low <= seconds <= high):
+        return None
+    values = values_behind(row)
+    if values not in FEW:
+        return math.log(seconds / low), math.log(high / seconds)
+    half = FEW[values][0] * math.log(high / low) / 2
+    return half, half
 
 
 def _devices_per_node(rows: Sequence[Row]) -> float | None:

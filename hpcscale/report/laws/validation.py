@@ -105,7 +105,7 @@ def _law(law: Law, places: Sequence[Place]) -> Judged:
 
 def _physical(line: Line, places: Sequence[Place]) -> Judged:
     try:
-        made = physical.fit(line, places)
-        return Judged(PHYSICAL, made, validate(lambda known: physical.fit(line, known), places, 2))
+        model = physical.Model(line)
+        return Judged(PHYSICAL, model.fit(places), validate(model.fit, places, 2))
     except physical.Unable as reason:
         return Judged(PHYSICAL, None, reason=str(reason))

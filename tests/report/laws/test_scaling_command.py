@@ -58,7 +58,8 @@ def test_json_holds_rows_laws_and_what_they_foresaw(cli: Cli):
     assert len(found["others"]) == 3 and all("only one size" in note for note in found["notes"])
 
 
-def test_wrong_input_is_one_sentence_and_exit_code_2(cli: Cli):
+def test_wrong_input_is_one_sentence_and_exit_code_2(cli: Cli, tmp_path: Path):
+    (tmp_path / "file").write_text("")
     for arguments, said in (
         (["torchtitan", "--fit-on", "8"], "--fit-on 8 is no range of node counts; write, for example, 192-768"),
         (["torchtitan", "--tokens", "some"], "'some' is no number of tokens or steps"),
@@ -67,11 +68,29 @@ def test_wrong_input_is_one_sentence_and_exit_code_2(cli: Cli):
         (["torchtitan", "--efficiency", "80"], "--efficiency 80 is no share between 0 and 1"),
         (["torchtitan", "--series", "xyz"], "no series has the words 'xyz' in its name"),
         (["torchtitan", "--chart", "x.gif"], "a chart is written as .png, .svg or .pdf, not '.gif'"),
+        (["torchtitan", "--to", "0"], "--to 0 is no number of nodes; write one from 1"),
+        (["torchtitan", "--chart", "file/x.png"], "--chart file/x.png: cannot make the folder file"),
         (["torchtitan", "--chart", "x.png"], "there is nothing to draw"),
     ):
         done = cli("scaling", *arguments)
         assert done.returncode == 2, arguments
         assert said in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
+def test_a_line_that_slows_down_and_a_table_of_odd_numbers_are_said_to_be_so(cli: Cli, tmp_path: Path):
+    header = "model,devices,nodes,dp,global_batch_size,sequence_length,step_seconds_published"
+    for name, rows in (
+        (
+            "slower",
+            ["m,1,4,1,64,4096,8", "m,2,8,2,64,4096,16", "m,4,16,4,64,4096,30"],
+        ),  # four nodes a device: odd, but no error
+        ("huge", ["m,1,1,1,64,4096,1e-300", "m,2,2,2,64,4096,1e300"]),
+    ):
+        (tmp_path / f"{name}.csv").write_text("\n".join([header, *rows]) + "\n")
+    slower, huge = (cli("scaling", f"{name}.csv", "--to", "64") for name in ("slower", "huge"))
+    assert slower.returncode == 0, slower.stderr
+    assert "Amdahl misses a fitted row by -" in slower.stdout and "do not carry it on" in slower.stdout
+    assert huge.returncode == 2 and "tokens/s is no speed of a training" in huge.stderr
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
