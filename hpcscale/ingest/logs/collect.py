@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,8 @@ from hpcscale.record.schema import Failure
 Match = re.Match[bytes]
 
 # Who printed a line: srun --label, torchrun (--tee), mpirun --tag-output.
-_RANK = re.compile(
-    rb"[ \t]*(?:\d{1,6}:(?=[ \t\[]))?[ \t]?(?:\[(?:rank|default)\d{1,6}\]:?|\[\d+,\d+\]<std(?:out|err)>:?)?"
-)
+RANK = rb"[ \t]*(?:\d{1,6}:(?=[ \t\[]))?[ \t]?(?:\[(?:rank|default)\d{1,6}\]:?|\[\d+,\d+\]<std(?:out|err)>:?)?"
+_RANK = re.compile(RANK)
 
 _REST_OF_LINE = re.compile(rb"[^\r\n]*")
 _LOOK_BACK = 2048
@@ -81,6 +80,19 @@ class Collector:
         if planned is not None:
             attempt.planned_steps = planned
         self._steps.add(rank, step, values)
+
+    def many(
+        self, ranks: Sequence[bytes], steps: list[int], columns: dict[str, list[Any]], planned: int | None
+    ) -> bool:
+        """As :meth:`step` for each, where none goes back. Whether that is so: else nothing was told."""
+        if not self._steps.follows(steps[0]):
+            return False
+        attempt = self.attempt
+        attempt.failure = None
+        if planned is not None:
+            attempt.planned_steps = planned
+        self._steps.add_many([rank.strip() for rank in ranks], steps, columns)
+        return True
 
     def failure(self, kind: Failure, evidence: str) -> None:
         """A sign of failure: the first since the last step counts, but a plain error gives way to one that says why."""

@@ -14,6 +14,7 @@ from dataclasses import replace
 from hpcscale.ingest.logs import megatron_arguments
 from hpcscale.ingest.logs.attempt import Values
 from hpcscale.ingest.logs.bars import Bars
+from hpcscale.ingest.logs.bulk import PREFIX, Bulk, Columns, Shape, Texts, one, product
 from hpcscale.ingest.logs.collect import Collector, Match
 from hpcscale.ingest.logs.format import Evidence, Format, Pattern
 from hpcscale.ingest.logs.numbers import MIB, count, size
@@ -43,16 +44,15 @@ _FIELDS = {
 
 
 def reader(collector: Collector) -> Sequence[Pattern]:
+    fields = Bars(_FIELDS)
     return (
-        Pattern(_LITERAL, STEP, _step(collector)),
+        Pattern(_LITERAL, STEP, _step(collector, fields), bulk=_bulk(collector, fields)),
         Pattern(b"memory (MB)", _MEMORY, lambda match: collector.memory(size(match[1], MIB))),
         *megatron_arguments.patterns(collector),
     )
 
 
-def _step(collector: Collector) -> Callable[[Match], None]:
-    fields = Bars(_FIELDS)
-
+def _step(collector: Collector, fields: Bars) -> Callable[[Match], None]:
     def read(match: Match) -> None:
         found = fields(match[3])
         if "milliseconds" in found:
@@ -70,6 +70,32 @@ def _step(collector: Collector) -> Callable[[Match], None]:
         collector.step(match, step, values, None if match[2] == b"infinity" else int(match[2]))
 
     return read
+
+
+def _bulk(collector: Collector, fields: Bars) -> Bulk:
+    """What :func:`_step` makes of a line, of many."""
+
+    def shape() -> Shape | None:
+        head = PREFIX + rb"iteration +(\d{1,12})/ *(\d{1,12}|infinity) \|"
+        return Shape(head + fields.shape, ((_LITERAL, 1),)) if fields.shape else None
+
+    def columns(steps: list[int], texts: Sequence[Texts]) -> tuple[Columns, int | None] | None:
+        planned, found = one(texts[0]), fields.columns(texts[1:])
+        if planned is None or found is None:
+            return None
+        if "milliseconds" in found:
+            found["step_seconds"] = [each / 1000 for each in found.pop("milliseconds")]
+        if min(found.get("step_seconds", [0])) <= 0:
+            return None
+        batch, length = found.pop("batch", None), found.pop("length", None)
+        tokens = product(batch, length or collector.known("training.sequence_length"), len(steps))
+        if tokens is None:
+            return None
+        found.pop("sop_loss", None)
+        values: Columns = {"loss": [None] * len(steps), **found, "tokens": tokens}
+        return values, None if planned == b"infinity" else int(planned)
+
+    return Bulk(shape, columns)
 
 
 def _first_interval(collector: Collector, step: int) -> int:
