@@ -116,11 +116,12 @@ def step_line(values: dict[str, Any]) -> bytes:
 
 
 def step_lines(columns: Mapping[str, Sequence[Any]]) -> bytes:
-    """Many steps as :func:`step_line` writes each: of a column all values are finite numbers, or all are None."""
-    known = {name: values[0] is not None for name, values in columns.items()}
-    form = ", ".join(f'"{name}": ' + ("%r" if known[name] else "null") for name in columns)
-    rows = zip(*(values for name, values in columns.items() if known[name]), strict=True)
-    return "".join(map((_STEP_START.replace("%", "%%") + form + "}\n").__mod__, rows)).encode()
+    """Many steps as lines of a record. Of a column all values are finite numbers, or all texts of such (as JSON has them; they need
+    not be made into numbers and back), or all None."""
+    forms = {bytes: b"%b", type(None): b"null"}
+    parts = (b'"' + name.encode() + b'": ' + forms.get(type(values[0]), b"%r") for name, values in columns.items())
+    form = _STEP_START.encode() + b", ".join(parts) + b"}\n"
+    return b"".join(map(form.__mod__, zip(*(each for each in columns.values() if each[0] is not None), strict=True)))
 
 
 def _line(kind: Kind, values: dict[str, Any]) -> bytes:

@@ -7,7 +7,7 @@ attempt begins where the program prints what it prints at its start, or where a 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import mul, sub
@@ -101,9 +101,9 @@ class Steps:
         if len(self._pending) > LATE_STEPS:
             self._write(next(iter(self._pending)) if self._in_order else min(self._pending))
 
-    def add_many(self, ranks: Sequence[bytes], steps: Sequence[int], columns: dict[str, list[Any]]) -> None:
-        """What :meth:`add` does for each. ``steps`` never go back, not behind the newest either; of a column all values are
-        finite numbers, or all are None."""
+    def add_many(self, ranks: Sequence[bytes], steps: Sequence[int], columns: Mapping[str, Sequence[Any]]) -> None:
+        """What :meth:`add` does for each. ``steps`` never go back, not behind the newest either; columns are those of
+        :func:`step_lines`, of which seconds and memory are numbers."""
         late = bisect_right(steps, self._newest)
         firsts = [i for i in range(late, len(steps)) if i == late or steps[i] != steps[i - 1]]
         kept = firsts[-LATE_STEPS] if len(firsts) > LATE_STEPS else late
@@ -118,10 +118,10 @@ class Steps:
         self._last.update(zip(ranks, steps, strict=True))
 
     def _add_each(
-        self, ranks: Sequence[bytes], steps: Sequence[int], columns: dict[str, list[Any]], rows: range
+        self, ranks: Sequence[bytes], steps: Sequence[int], columns: Mapping[str, Sequence[Any]], rows: range
     ) -> None:
         for i in rows:
-            self.add(ranks[i], steps[i], {name: values[i] for name, values in columns.items()})
+            self.add(ranks[i], steps[i], {name: _number(values[i]) for name, values in columns.items()})
 
     def close(self) -> None:
         self._write_all_pending()
@@ -157,7 +157,7 @@ class Steps:
         for step in sorted(self._pending):
             self._write(step)
 
-    def _write_many(self, steps: list[int], columns: dict[str, list[Any]]) -> None:
+    def _write_many(self, steps: list[int], columns: Mapping[str, Sequence[Any]]) -> None:
         """As :meth:`_write` for each, of one after the other; none of them is the attempt's first."""
         attempt = self.attempt
         averaged = list(map(sub, steps, [attempt.last_step, *steps])) if self._means else [1] * len(steps)
@@ -186,7 +186,11 @@ class Steps:
         self._lines.clear()
 
 
-def _merged(columns: dict[str, list[Any]], firsts: list[int], end: int) -> dict[str, list[Any]]:
+def _number(value: Any) -> Any:
+    return float(value) if isinstance(value, bytes) else value
+
+
+def _merged(columns: Mapping[str, Sequence[Any]], firsts: list[int], end: int) -> Mapping[str, Sequence[Any]]:
     """A value a step: that of the rank that printed it first, of some columns the largest. ``firsts``: where a step begins."""
     if len(firsts) == end - firsts[0]:
         return {name: values[firsts[0] : end] for name, values in columns.items()}

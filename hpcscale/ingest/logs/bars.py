@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from hpcscale.ingest.logs.bulk import Columns, Texts, numbers_of
+from hpcscale.ingest.logs.bulk import Texts, each_once, finite
 
 Numbers = dict[str, float]
 
@@ -33,15 +33,19 @@ class Bars:
                 pass
         return self._slowly(line)
 
-    def columns(self, texts: Sequence[Texts]) -> Columns | None:
-        """The numbers of many lines, from the texts of the shape's groups; None where one is none."""
-        found: Columns = {}
-        for key, each in zip(self.keys, texts, strict=True):
-            numbers = numbers_of(each, self.convert)
-            if numbers is None:
+    def columns(self, texts: Sequence[Texts]) -> dict[str, Sequence[bytes]] | None:
+        """The texts of many lines' numbers, from those of the shape's groups; None where one is none."""
+        if self.convert is not float:
+            try:
+                texts = [tuple(each_once(self._as_printed, each)) for each in texts]
+            except ValueError:
                 return None
-            found[key] = numbers
-        return found
+        if any(finite(each) is None for each in texts):
+            return None
+        return dict(zip(self.keys, texts, strict=True))
+
+    def _as_printed(self, text: bytes) -> bytes:
+        return repr(self.convert(text)).encode()
 
     def _slowly(self, line: bytes) -> Numbers:
         numbers: Numbers = {}

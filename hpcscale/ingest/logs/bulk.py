@@ -6,7 +6,6 @@ single lines, which find the same, line after line, in five times the time.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any
 from hpcscale.ingest.logs.collect import RANK, Collector
 
 Texts = tuple[bytes, ...]
-Columns = dict[str, list[Any]]
+Columns = dict[str, Sequence[Any]]
 
 # Up to so many bytes stand between the name of a rank and a step.
 PREFIX = rb"[^\r\n]{0,300}?"
@@ -36,7 +35,7 @@ class Shape:
 @dataclass(frozen=True)
 class Bulk:
     """``shape``: as of the last step that was read; None while none is known. ``columns``: the values of a record's lines in their
-    order (``step`` only where it is not the number printed), and the number of planned steps, from the steps and the texts of
+    order, as :func:`hpcscale.record.writer.step_lines` takes them (``step`` only where it is not the number printed), and the number of planned steps, from the steps and the texts of
     the groups behind them; None where it has to be seen line by line. ``head``: with what a step's text starts, where it has
     several lines. ``before``: called before its steps are told."""
 
@@ -95,29 +94,40 @@ class Reader:
         if found is None:
             return False
         columns, planned = found
-        numbers = columns.pop("step", printed)
+        numbers = list(columns.pop("step", printed))
         if not all(map(le, numbers, numbers[1:])):
             return False
         self.bulk.before()
         return self._collector.many(ranks, numbers, columns, planned)
 
 
-def numbers_of(texts: Texts, convert: Callable[[bytes], float] = float) -> list[float] | None:
-    """Finite numbers; None where one is none."""
-    try:
-        found = list(map(convert, texts))
-    except ValueError:
-        return None
-    return found if math.isfinite(sum(found)) else None
+# A number as JSON has them, and too small to be infinite.
+_NUMBERS = re.compile(rb"(?:-?+(?:0|[1-9][0-9]{0,17}+)(?:\.[0-9]{1,30}+)?+(?:[eE][-+]?+[0-9]{1,2}+)?+ )++")
+
+
+def finite(texts: Sequence[bytes]) -> Sequence[bytes] | None:
+    """The texts themselves where all are finite numbers."""
+    return texts if _NUMBERS.fullmatch(b" ".join(texts) + b" ") else None
+
+
+def all_positive(texts: Sequence[bytes] | None) -> bool:
+    """Whether these texts of finite numbers are all above zero."""
+    return texts is not None and min(map(float, texts)) > 0
+
+
+def each_once(convert: Callable[[bytes], Any], texts: Sequence[bytes]) -> list[Any]:
+    """``convert`` of each, called once for those that are alike. For texts of few digits."""
+    known = {text: convert(text) for text in set(texts)}
+    return [known[text] for text in texts]
 
 
 def product(
-    batches: list[float] | int | None, length: list[float] | int | None, count: int
+    batches: Sequence[bytes] | int | None, length: Sequence[bytes] | int | None, count: int
 ) -> list[int] | list[None] | None:
     """Tokens of each step; nothing in the list where a factor is not known, None where one can be none."""
     if batches is None or length is None:
         return [None] * count
-    factors = [each if isinstance(each, list) else [each] * count for each in (batches, length)]
+    factors = [[each] * count if isinstance(each, int) else each_once(float, each) for each in (batches, length)]
     if any(min(each) <= 0 or max(each) >= 1e15 for each in factors):
         return None
     return [int(batch) * int(each) for batch, each in zip(*factors, strict=True)]

@@ -82,7 +82,7 @@ class Collector:
         self._steps.add(rank, step, values)
 
     def many(
-        self, ranks: Sequence[bytes], steps: list[int], columns: dict[str, list[Any]], planned: int | None
+        self, ranks: Sequence[bytes], steps: list[int], columns: Mapping[str, Sequence[Any]], planned: int | None
     ) -> bool:
         """As :meth:`step` for each, where none goes back. Whether that is so: else nothing was told."""
         if not self._steps.follows(steps[0]):

@@ -12,7 +12,7 @@ from operator import add
 from typing import Any
 
 from hpcscale.ingest.logs.attempt import Values
-from hpcscale.ingest.logs.bulk import PREFIX, Bulk, Columns, Shape, Texts, numbers_of, one
+from hpcscale.ingest.logs.bulk import PREFIX, Bulk, Columns, Shape, Texts, all_positive, each_once, finite, one
 from hpcscale.ingest.logs.collect import Collector, Match
 from hpcscale.ingest.logs.format import Evidence, Format, Pattern
 from hpcscale.ingest.logs.numbers import GB, count, number, positive, size, whole
@@ -104,23 +104,22 @@ class Blocks:
     def columns(self, steps: list[int], texts: Sequence[Texts]) -> tuple[Columns, int | None] | None:
         """What :func:`_values` makes of a block, of many."""
         planned = one(texts[0])
-        known = dict(zip(filter(_USED.__contains__, self._names), map(numbers_of, texts[1:]), strict=True))
-        found = {name: numbers for name, numbers in known.items() if numbers is not None}
+        found = dict(zip(filter(_USED.__contains__, self._names), texts[1:], strict=True))
         batch, length = map(self._collector.known, ("training.global_batch_size", "training.sequence_length"))
-        if planned is None or batch is None or len(found) < len(known):
+        if planned is None or batch is None or not all(map(finite, found.values())):
             return None
-        if any(min(found[name]) <= 0 for name in _POSITIVE if name in found):
+        if not all(all_positive(found[name]) for name in _POSITIVE if name in found):
             return None
         nothing: list[Any] = [None] * len(steps)
         samples = found.get(_SAMPLES)
         columns: Columns = {
-            "step_seconds": [batch / each for each in samples] if samples else nothing,
+            "step_seconds": [batch / float(each) for each in samples] if samples else nothing,
             "loss": found.get(_LOSS, nothing),
             "tokens": [batch * length if length else None] * len(steps),
         }
         columns |= {key: found[name] for name, key in (*_PRINTED.items(), (_NORM, "gradient_norm")) if name in found}
         if _MEMORY in found:
-            columns["peak_memory_bytes"] = [round(each * GB) for each in found[_MEMORY]]
+            columns["peak_memory_bytes"] = each_once(lambda text: round(float(text) * GB), found[_MEMORY])
         self._before = None  # samples tell the batch, which is known
         return columns, int(planned)
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from hpcscale.ingest.logs.attempt import Values
-from hpcscale.ingest.logs.bulk import PREFIX, Bulk, Columns, Shape, Texts, numbers_of
+from hpcscale.ingest.logs.bulk import Bulk, Columns, Shape, Texts, all_positive, finite
 from hpcscale.ingest.logs.collect import Collector, Match
 from hpcscale.ingest.logs.format import Evidence, Format, Pattern
 from hpcscale.ingest.logs.numbers import number, positive, whole
@@ -58,8 +58,8 @@ class Triples:
 
 
 _LINES = (
-    PREFIX + rb"Step= *(\d{1,12}), Loss=([-\w.]+)[^\r\n]*\n"
-    rb"[^\r\n]*?[ \t]([0-9.]+) s/step[ \t]*\n[^\r\n]*?[ \t]([0-9.]+) tokens/s[ \t]*"
+    rb"[^\r\n]*Step= *(\d{1,12}), Loss=([-\w.]+)[^\r\n]*\n"
+    rb"[^\r\n]*[ \t]([0-9.]+) s/step[ \t]*\n[^\r\n]*[ \t]([0-9.]+) tokens/s[ \t]*"
 )
 _LITERALS = (b"Step=", b" s/step", b" tokens/s")
 
@@ -69,15 +69,14 @@ def _bulk(collector: Collector, before: Callable[[], None]) -> Bulk:
     shape = Shape(_LINES, tuple((literal, 1) for literal in _LITERALS))
 
     def columns(steps: list[int], texts: Sequence[Texts]) -> tuple[Columns, int | None] | None:
-        loss, seconds, rate = map(numbers_of, texts)
-        if loss is None or seconds is None or rate is None or min(*seconds, *rate) <= 0:
+        if not all(map(finite, texts)) or not all(map(all_positive, texts[1:])):
             return None
         batch, length = collector.known("training.global_batch_size"), collector.known("training.sequence_length")
         values: Columns = {
-            "step_seconds": seconds,
-            "loss": loss,
+            "step_seconds": list(map(float, texts[1])),
+            "loss": texts[0],
             "tokens": [batch * length if batch and length else None] * len(steps),
-            "tokens_per_second_published": rate,
+            "tokens_per_second_published": texts[2],
         }
         return values, None
 

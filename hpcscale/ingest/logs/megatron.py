@@ -14,7 +14,7 @@ from dataclasses import replace
 from hpcscale.ingest.logs import megatron_arguments
 from hpcscale.ingest.logs.attempt import Values
 from hpcscale.ingest.logs.bars import Bars
-from hpcscale.ingest.logs.bulk import PREFIX, Bulk, Columns, Shape, Texts, one, product
+from hpcscale.ingest.logs.bulk import PREFIX, Bulk, Columns, Shape, Texts, all_positive, one, product
 from hpcscale.ingest.logs.collect import Collector, Match
 from hpcscale.ingest.logs.format import Evidence, Format, Pattern
 from hpcscale.ingest.logs.numbers import MIB, count, size
@@ -83,17 +83,21 @@ def _bulk(collector: Collector, fields: Bars) -> Bulk:
         planned, found = one(texts[0]), fields.columns(texts[1:])
         if planned is None or found is None:
             return None
-        if "milliseconds" in found:
-            found["step_seconds"] = [each / 1000 for each in found.pop("milliseconds")]
-        if min(found.get("step_seconds", [0])) <= 0:
+        printed = found.pop("step_seconds", None) or found.pop("milliseconds", None)
+        if printed is None or not all_positive(printed):
             return None
         batch, length = found.pop("batch", None), found.pop("length", None)
         tokens = product(batch, length or collector.known("training.sequence_length"), len(steps))
         if tokens is None:
             return None
         found.pop("sop_loss", None)
-        values: Columns = {"loss": [None] * len(steps), **found, "tokens": tokens}
-        return values, None if planned == b"infinity" else int(planned)
+        unit = 1000 if "milliseconds" in fields.keys else 1
+        values: Columns = {
+            "loss": [None] * len(steps),
+            **found,
+            "step_seconds": [float(each) / unit for each in printed],
+        }
+        return {**values, "tokens": tokens}, None if planned == b"infinity" else int(planned)
 
     return Bulk(shape, columns)
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 
 from hpcscale.ingest.logs.attempt import Values
 from hpcscale.ingest.logs.bars import Bars
-from hpcscale.ingest.logs.bulk import PREFIX, Bulk, Columns, Shape, Texts, one
+from hpcscale.ingest.logs.bulk import PREFIX, Bulk, Columns, Shape, Texts, all_positive, one
 from hpcscale.ingest.logs.collect import Collector, Match
 from hpcscale.ingest.logs.format import Evidence, Format, Pattern
 from hpcscale.ingest.logs.numbers import MIB, human, size, whole
@@ -62,7 +61,7 @@ _LLAMA = {"model.positions": "rope", "model.norm": "rmsnorm", "model.mlp": "swig
 
 
 def reader(collector: Collector) -> Sequence[Pattern]:
-    fields = Bars(_FIELDS, lru_cache(4096)(human))  # three digits: the same texts again and again
+    fields = Bars(_FIELDS, human)
     return (
         Pattern(_LITERAL, _STEP, _step(collector, fields), bulk=_bulk(collector, fields)),
         Pattern(b"Config(general=", _START, collector.start, start=True),
@@ -116,11 +115,13 @@ def _bulk(collector: Collector, fields: Bars) -> Bulk:
         if planned is None or found is None:
             return None
         milliseconds = found.pop("milliseconds", None)
-        if milliseconds is not None and min(milliseconds) <= 0:
+        if milliseconds is not None and not all_positive(milliseconds):
             return None
         batch, length = collector.known("training.global_batch_size"), collector.known("training.sequence_length")
         values: Columns = {
-            "step_seconds": [None] * len(steps) if milliseconds is None else [each / 1000 for each in milliseconds],
+            "step_seconds": [None] * len(steps)
+            if milliseconds is None
+            else [float(each) / 1000 for each in milliseconds],
             "loss": [None] * len(steps),
             **found,
             "tokens": [batch * length if batch and length else None] * len(steps),

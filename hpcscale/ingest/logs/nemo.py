@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from hpcscale.ingest.logs.attempt import Values
 from hpcscale.ingest.logs.bars import Bars, Numbers
-from hpcscale.ingest.logs.bulk import PREFIX, Bulk, Columns, Shape, Texts, one, product
+from hpcscale.ingest.logs.bulk import PREFIX, Bulk, Columns, Shape, Texts, all_positive, one, product
 from hpcscale.ingest.logs.collect import Collector, Match
 from hpcscale.ingest.logs.format import Evidence, Format, Pattern
 from hpcscale.ingest.logs.numbers import count, number, whole
@@ -138,9 +138,14 @@ def _bulk(collector: Collector, fields: Bars) -> Bulk:
         last, found = one(texts[0]), fields.columns(texts[1:])
         if last is None or found is None:
             return None
-        if any(min(found.get(name, [1])) <= 0 for name in ("step_seconds", "tflops_per_device_published")):
+        if not all(
+            all_positive(found[name]) for name in ("step_seconds", "tflops_per_device_published") if name in found
+        ):
             return None
-        before = found.pop("global_step", None) or [float(each) for each in counted]
+        if "step_seconds" not in found:
+            return None
+        found = {**found, "step_seconds": list(map(float, found["step_seconds"]))}
+        before = [float(each) for each in found.pop("global_step", counted)]
         batch = found.pop("batch", None) or collector.known("training.global_batch_size")
         tokens = product(batch, collector.known("training.sequence_length"), len(counted))
         if tokens is None or min(before) < 0 or max(before) >= 1e12:

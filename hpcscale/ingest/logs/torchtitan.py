@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from hpcscale.ingest.logs.attempt import Values
-from hpcscale.ingest.logs.bulk import PREFIX, Bulk, Columns, Shape, Texts, numbers_of
+from hpcscale.ingest.logs.bulk import PREFIX, Bulk, Columns, Shape, Texts, all_positive, each_once, finite
 from hpcscale.ingest.logs.collect import Collector, Match
 from hpcscale.ingest.logs.format import Evidence, Format, Pattern
 from hpcscale.ingest.logs.numbers import GIB, number, positive, size, whole
@@ -100,40 +100,31 @@ def _step(collector: Collector) -> Callable[[Match], None]:
     return read
 
 
-def _with_commas(text: bytes) -> float:
-    return float(text.replace(b",", b""))
-
-
-# Groups of the expression that may be missing: what they are called, their places, how they become numbers.
-_OPTIONAL: tuple[tuple[str, int, Callable[[bytes], float]], ...] = (
-    ("gradient_norm", 1, float),
-    ("tflops_per_device_published", 4, _with_commas),
-    ("mfu_published", 5, lambda text: float(text) / 100),
-)
-
-
 def _bulk(collector: Collector) -> Bulk:
     """What :func:`_step` makes of a line, of many."""
     shape = Shape(PREFIX + _FIELDS + rb"[^\r\n]*", ((b"memory:", 1),))  # `tflops: ` ends like `tps: `
 
     def columns(steps: list[int], texts: Sequence[Texts]) -> tuple[Columns, int | None] | None:
-        loss, memory, tps = numbers_of(texts[0]), numbers_of(texts[2]), numbers_of(texts[3], _with_commas)
-        if loss is None or memory is None or tps is None or min(*memory, *tps) <= 0:
+        without = {place: each_once(lambda text: text.replace(b",", b""), texts[place]) for place in (3, 4)}
+        loss, norm, memory, tps, tflops, mfu = (without.get(place, each) for place, each in enumerate(texts))
+        if not all(map(finite, (loss, memory, tps))) or not all(map(all_positive, (memory, tps))):
             return None
         tokens, devices = _tokens(collector), collector.known("devices")
+        known = tokens and devices
         values: Columns = {
-            "step_seconds": [tokens / (rate * devices) for rate in tps] if tokens and devices else [None] * len(steps),
+            "step_seconds": each_once(lambda rate: tokens / (float(rate) * devices) if known else None, tps),
             "loss": loss,
             "tokens": [tokens] * len(steps),
-            "peak_memory_bytes": [round(each * GIB) for each in memory],
+            "peak_memory_bytes": each_once(lambda text: round(float(text) * GIB), memory),
             "tokens_per_second_per_device_published": tps,
         }
-        for name, place, convert in _OPTIONAL:
-            if any(texts[place]):
-                numbers = numbers_of(texts[place], convert)
-                if numbers is None:
+        for name, found in (("gradient_norm", norm), ("tflops_per_device_published", tflops), ("mfu_published", mfu)):
+            if any(found):
+                if not finite(found):
                     return None
-                values[name] = numbers
+                values[name] = found
+        if "mfu_published" in values:
+            values["mfu_published"] = each_once(lambda text: float(text) / 100, mfu)
         return values, collector.known("planned_steps")
 
     return Bulk(lambda: shape, columns)
