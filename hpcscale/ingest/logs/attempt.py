@@ -42,6 +42,7 @@ class Attempt:
     failure: tuple[Failure, str] | None = None
     averaged: int = 1  # steps that the widest line is a mean of
     prints_flops: bool = False
+    prints_energy: bool = False
 
     @property
     def completed(self) -> bool:
@@ -147,6 +148,7 @@ class Steps:
             attempt.remember(memory)
         if not attempt.prints_flops:
             attempt.prints_flops = not _FLOPS.isdisjoint(values)
+        attempt.prints_energy = attempt.prints_energy or "energy_joules" in values
         attempt.count += 1
         attempt.last_step = step
         self._lines.append(step_line({"step": step, **values}))
@@ -167,6 +169,7 @@ class Steps:
         attempt.averaged = max(attempt.averaged, *averaged)
         attempt.remember(max(columns["peak_memory_bytes"]) if "peak_memory_bytes" in columns else None)
         attempt.prints_flops = attempt.prints_flops or not _FLOPS.isdisjoint(columns)
+        attempt.prints_energy = attempt.prints_energy or "energy_joules" in columns
         attempt.count += len(steps)
         attempt.last_step = steps[-1]
         start = 0

@@ -49,6 +49,7 @@ class Format:
     reader: Callable[[Collector], Sequence[Pattern]]
     averages: Literal["step", "interval", "window"] = "step"
     memory_kind: str | None = None
+    energy_source: str | None = None  # what counted the joules that it may print
     also: Evidence | None = None  # must have stood in the log before the rest counts
 
 

@@ -1,7 +1,8 @@
 """Megatron-LM, Megatron-DeepSpeed and DeepSpeedFugaku: one line every log interval, printed by the last rank.
 
 The lines differ in what stands between and behind (a time stamp, ``consumed tokens``, ``samples per second``, ``TFLOPs``), so
-fields are found by name. Times are means over the interval; memory is in MiB.
+fields are found by name. Times and (``--log-energy``: NVML's counters of all GPUs over their number) joules are means over the
+interval; memory is in MiB.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ _FIELDS = {
     b"learning rate": "learning_rate",
     b"throughput per GPU (TFLOP/s/GPU)": "tflops_per_device_published",
     b"TFLOPs": "tflops_per_device_published",
+    b"energy per GPU (J/iter/GPU)": "joules_per_device",
     b"tokens per gpu per second (tgs)": "tokens_per_second_per_device_published",
     b"samples per second": "samples_per_second_published",
 }
@@ -61,8 +63,10 @@ def _step(collector: Collector, fields: Bars) -> Callable[[Match], None]:
             return
         step, batch = int(match[1]), count(found.pop("batch", 0))
         length = count(found.pop("length", 0)) or collector.known("training.sequence_length")
-        sop_loss = found.pop("sop_loss", None)
+        sop_loss, joules = found.pop("sop_loss", None), found.pop("joules_per_device", 0.0)
         values: Values = {"loss": None, **found, "tokens": batch * length if batch and length else None}
+        if 0 < joules < math.inf and (devices := collector.known("devices")):
+            values["energy_joules"] = joules * devices
         if collector.in_header:
             collector.fact("training.global_batch_size", batch)
             collector.fact("model.family", None if sop_loss is None else "bert")
@@ -97,7 +101,13 @@ def _bulk(collector: Collector, fields: Bars) -> Bulk:
             **found,
             "step_seconds": [float(each) / unit for each in printed],
         }
-        return {**values, "tokens": tokens}, None if planned == b"infinity" else int(planned)
+        values["tokens"] = tokens
+        joules, devices = values.pop("joules_per_device", None), collector.known("devices")
+        if joules is not None and devices:
+            if not all_positive(joules):
+                return None
+            values["energy_joules"] = [float(each) * devices for each in joules]
+        return values, None if planned == b"infinity" else int(planned)
 
     return Bulk(shape, columns)
 
@@ -120,6 +130,7 @@ MEGATRON_LM = Format(
     reader,
     averages="interval",
     memory_kind="allocated",
+    energy_source="nvml: as printed, times devices",
 )
 MEGATRON_DEEPSPEED = replace(
     MEGATRON_LM,

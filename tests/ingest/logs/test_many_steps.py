@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpcscale.ingest.logs import bulk, importer
+from hpcscale.ingest.logs import bulk
 
 from .conftest import Importing, sample, steps_of
 
@@ -138,7 +138,7 @@ def test_a_restart_among_regular_steps_is_seen(importing: Importing, counted: li
 def test_ranks_that_run_apart_are_told_line_by_line(importing: Importing):
     start, *steps = texts("torchtitan", list(range(50, 120)))
     other = [line.replace(b"[rank1]", b"[rank0]") for line in steps]
-    late = [pair for pair in itertools.zip_longest(steps, [b""] * 3 + other[:-3])]
+    late = list(itertools.zip_longest(steps, [b""] * 3 + other[:-3]))
     at_once, by_line = both_ways(importing, start + b"".join(map(b"".join, late)))
     assert at_once == by_line and [step["step"] for step in at_once[0][3]] == list(range(50, 120))
 
