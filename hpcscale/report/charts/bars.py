@@ -114,7 +114,17 @@ def name_rows(axes: Axes, names: Sequence[str], shape: Room, paper: Paper) -> No
         return
     axes.set_yticks([])
     for position, name in enumerate(names):
-        plain(axes.text(0, position - 0.27, name, va="bottom", fontsize=paper.small, color=GREY))
+        # not on the axis itself, which would look like a letter
+        written = axes.annotate(
+            name,
+            (0, position - 0.27),
+            (3, 0),
+            textcoords="offset points",
+            va="bottom",
+            fontsize=paper.small,
+            color=GREY,
+        )
+        plain(written)
 
 
 def arrange(figure: Figure, shape: Room, top: float, between: float = 0) -> None:
