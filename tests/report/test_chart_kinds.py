@@ -262,6 +262,25 @@ def test_loss_is_drawn_over_tokens_where_batches_differ(with_records: Rows):
     assert same.get_xlabel() == "step" and xs(same.lines[0])[:2] == [1, 2]
 
 
+def test_a_line_that_is_the_mean_of_ten_steps_has_seen_the_tokens_of_ten(tmp_path: Path):
+    lines = [
+        {
+            "schema": "step",
+            "version": 1,
+            "step": 10 * i,
+            "step_seconds": 1.0,
+            "loss": 9 - i,
+            "tokens": 100,
+            "averaged_steps": 10,
+        }
+        for i in (1, 2)
+    ]
+    record = tmp_path / "record.jsonl"
+    record.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    curve = loss.curve_of({"record": str(record)})
+    assert curve is not None and curve.tokens == [1000, 2000]
+
+
 def test_energy_follows_from_joules_where_tokens_per_joule_are_not_there():
     rows = energetic()
     by_joules = [text.get_text().strip() for text in texts_of(drawn("energy", rows))]
@@ -278,6 +297,15 @@ def test_the_terms_of_a_step_add_up_to_its_prediction():
         assert sum(terms.values()) == pytest.approx(row["predicted_step_seconds"])
     pipeline = [terms["pipeline"] / sum(terms.values()) for terms in found[5:12] if terms]
     assert pipeline == sorted(pipeline)  # fewer micro batches a replica, more waiting
+
+
+def test_the_number_beside_a_measured_mark_is_the_measured_one():
+    (row,) = [row for row in rows_of("nanotron_nemo", True) if row["devices"] == 8 and row["model"] == "llama2-7b"]
+    shown = texts_of(drawn("step-time", [row]))
+    assert f"{row['step_seconds']:.2f} ({row['predicted_step_seconds']:.2f})" in [
+        each.get_text().strip() for each in shown
+    ]
+    assert any("numbers: measured (predicted)" in each.get_text() for each in shown)
 
 
 def test_rows_of_a_series_and_size_are_told_apart():

@@ -74,7 +74,7 @@ class Log:
 
     def _gzip(self, file: IO[bytes]) -> Iterator[bytes]:
         """Member after member; what lies before a damaged or missing end is read."""
-        unpack = zlib.decompressobj(wbits=31)
+        unpack, started = zlib.decompressobj(wbits=31), False
         data = b""
         while data := data or file.read(BLOCK // 4):
             try:
@@ -83,10 +83,13 @@ class Log:
             except zlib.error:
                 self.damage = f"the gzip data are damaged before byte {file.tell()}"
                 return
+            started = True
             data = unpack.unconsumed_tail
             if unpack.eof:
                 data = unpack.unused_data.lstrip(b"\0")
-                unpack = zlib.decompressobj(wbits=31)
+                unpack, started = zlib.decompressobj(wbits=31), False
+        if not unpack.eof and started:
+            self.damage = "the gzip data have no end: the file is cut off, or still being written"
         # What was kept back for lack of room.
         with contextlib.suppress(zlib.error):
             if text := unpack.flush():

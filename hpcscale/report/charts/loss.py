@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpcscale.ingest.imported import steps_of
 from hpcscale.record.reader import read
 from hpcscale.report import axes as look
 from hpcscale.report import labels
@@ -51,7 +52,8 @@ def curve_of(row: Row) -> Curve | None:
     told = all(isinstance(line.get("tokens"), int | float) for line in ordered)
     curve, seen = Curve([], [], []), 0.0
     for line in ordered:
-        seen += line["tokens"] if told else 0.0
+        # a line of an imported log may be the mean of several steps
+        seen += line["tokens"] * steps_of(line) if told else 0.0
         if isinstance(line.get("loss"), int | float) and math.isfinite(line["loss"]):
             curve.steps.append(line["step"])
             curve.losses.append(float(line["loss"]))

@@ -66,7 +66,9 @@ def _by_term(shown: list[tuple[Row, dict[str, float]]], of: int, paper: Paper) -
     axes.grid(True, axis="x", color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
     said = [f"{len(shown)} of {of} rows" if of > len(shown) else "", "bars: predicted, by term"]
-    said.append("diamonds: measured or published" if measured else "lines: 80 % interval")
+    said.append("diamonds: measured or published" if measured else "")
+    if any(row["origin"] == "predicted" and row["step_seconds_low"] is not None for row in rows):
+        said.append("lines: a prediction's 80 % interval" if measured else "lines: 80 % interval")
     said.append("numbers: measured (predicted)" if measured else "")
     bars.arrange(figure, shape, heading(figure, rows, "; ".join(filter(None, said)), paper))
     _draw_key(figure, axes, key, paper)
