@@ -281,6 +281,32 @@ def test_a_line_that_is_the_mean_of_ten_steps_has_seen_the_tokens_of_ten(tmp_pat
     assert curve is not None and curve.tokens == [1000, 2000]
 
 
+@pytest.mark.parametrize("paper", PAPERS)
+def test_tokens_below_loss_curves_stand_apart(paper: str, tmp_path: Path):
+    rows = []
+    for batch in (3_145_728, 131_072):
+        record = tmp_path / f"{batch}.jsonl"
+        lines = [
+            {"schema": "step", "version": 1, "step": i, "step_seconds": 1.0, "loss": 9 / i, "tokens": batch}
+            for i in range(1, 41)
+        ]
+        record.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        rows.append({**rows_of("torchtitan")[0], "tokens_per_step": batch, "date": str(batch), "record": str(record)})
+    figure = drawn("loss", rows, paper)
+    assert not touching(figure)
+    assert len([tick for tick in figure.axes[0].get_xticks() if 0 <= tick <= 40 * 3_145_728]) >= 3
+
+
+def test_a_line_to_a_name_ends_at_the_names_start():
+    figure = drawn("throughput", rows_of("megatron_30b_fugaku"))
+    leaders = [each.arrow_patch for each in figure.axes[0].texts if getattr(each, "arrow_patch", None) is not None]
+    names_ = [each for each in figure.axes[0].texts if getattr(each, "arrow_patch", None) is not None]
+    for leader, name in zip(leaders, names_, strict=True):
+        assert leader is not None
+        ends = leader.get_transform().transform_path(leader.get_path()).vertices
+        assert float(np.max(ends[:, 0])) <= Text.get_window_extent(name).x0 + 1
+
+
 def test_energy_follows_from_joules_where_tokens_per_joule_are_not_there():
     rows = energetic()
     by_joules = [text.get_text().strip() for text in texts_of(drawn("energy", rows))]

@@ -120,7 +120,6 @@ class Blocks:
         columns |= {key: found[name] for name, key in (*_PRINTED.items(), (_NORM, "gradient_norm")) if name in found}
         if _MEMORY in found:
             columns["peak_memory_bytes"] = each_once(lambda text: round(float(text) * GB), found[_MEMORY])
-        self._before = None  # samples tell the batch, which is known
         return columns, int(planned)
 
     def _emit(self) -> None:

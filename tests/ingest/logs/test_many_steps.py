@@ -80,6 +80,69 @@ def test_regular_steps_are_read_at_once_and_are_the_same(name: str, importing: I
     assert at_once == by_line and len(at_once[0][3]) == 255
 
 
+def test_steps_that_many_ranks_print_are_read_at_once_too(importing: Importing, counted: list[int]):
+    (start, *steps) = texts("torchtitan", list(range(50, 150)))
+    lines = [start]
+    for number, line in enumerate(steps):
+        for rank in range(3):
+            slower = b"tps: 4,%03d" % (900 - 7 * ((number + rank) % 3))
+            larger = b"memory: %d.27GiB" % (30 + (number * rank) % 4)
+            changed = re.sub(rb"memory: [0-9.]+GiB", larger, re.sub(rb"\[rank\d\]", b"[rank%d]" % rank, line))
+            lines.append(re.sub(rb"tps: \S+", slower, changed))
+    at_once, by_line = both_ways(importing, b"".join(lines))
+    assert sum(counted) > 200
+    assert at_once == by_line and len(at_once[0][3]) == 100
+    assert len({step["step_seconds"] for step in at_once[0][3]}) == 1  # the slowest of each, whichever it was
+
+
+def test_a_restart_among_regular_steps_is_seen(importing: Importing, counted: list[int]):
+    start, *steps = texts("megatron-lm", [*range(50, 200), *range(120, 300)])
+    found = importing.one(start + b"".join(steps))
+    assert [(steps_of(found, n)[0]["step"], steps_of(found, n)[-1]["step"]) for n in (1, 2)] == [(50, 199), (120, 299)]
+
+
+def test_a_restart_where_other_output_parts_the_steps_is_seen(importing: Importing):
+    start, *steps = texts("megatron-lm", [*range(50, 150), *range(120, 220)])
+    steps.insert(100, b"RuntimeError: a peer is gone\n")
+    found = importing.one(start + b"".join(steps))
+    assert [(steps_of(found, n)[0]["step"], steps_of(found, n)[-1]["step"]) for n in (1, 2)] == [(50, 149), (120, 219)]
+
+
+def test_an_error_in_the_line_of_the_last_step_ended_the_training(importing: Importing):
+    start, *steps = texts("megatron-lm", list(range(50, 150)))
+    log = start + b"".join(steps).replace(b"/      40", b"/     200").removesuffix(b"\n") + b"RuntimeError: no\n"
+    assert importing.row(log)["status"] == "error"
+
+
+def test_joules_of_regular_steps_are_those_of_all_gpus(importing: Importing, counted: list[int]):
+    log = b"".join(texts("megatron-lm", list(range(50, 250))))
+    at_once, by_line = both_ways(
+        importing, log.replace(b"| learning rate", b"| energy per GPU (J/iter/GPU): 1992.5 | learning rate")
+    )
+    assert sum(counted) > 100 and at_once == by_line
+    assert {step["energy_joules"] for step in at_once[0][3]} == {1992.5 * 32}
+
+
+def test_ranks_that_run_apart_are_told_line_by_line(importing: Importing):
+    start, *steps = texts("torchtitan", list(range(50, 120)))
+    other = [line.replace(b"[rank1]", b"[rank0]") for line in steps]
+    late = list(itertools.zip_longest(steps, [b""] * 3 + other[:-3]))
+    at_once, by_line = both_ways(importing, start + b"".join(map(b"".join, late)))
+    assert at_once == by_line and [step["step"] for step in at_once[0][3]] == list(range(50, 120))
+
+
+def test_an_error_that_steps_follow_is_no_failure(importing: Importing):
+    start, *steps = texts("megatron-lm", list(range(50, 150)))
+    steps.insert(60, b"RuntimeError: retrying\n")
+    row = importing.row(start + b"".join(steps).replace(b"/      40", b"/     200"))
+    assert row["status"] == "unfinished"
+
+
+def test_the_planned_steps_of_the_last_line_count(importing: Importing):
+    start, *steps = texts("megatron-lm", list(range(1, 101)))
+    assert importing.row(start + b"".join(steps).replace(b"/      40", b"/     100"))["status"] == "completed"
+
+
 @pytest.mark.parametrize("name", STEPS)
 @settings(max_examples=12, deadline=None)
 @given(data=st.data())
@@ -112,44 +175,3 @@ def test_irregular_steps_are_the_same_too(name: str, data: st.DataObject):
     with tempfile.TemporaryDirectory() as folder:
         at_once, by_line = both_ways(Importing(Path(folder)), b"".join(pieces))
         assert at_once == by_line
-
-
-def test_steps_that_many_ranks_print_are_read_at_once_too(importing: Importing, counted: list[int]):
-    (start, *steps) = texts("torchtitan", list(range(50, 150)))
-    lines = [start]
-    for number, line in enumerate(steps):
-        for rank in range(3):
-            slower = b"tps: 4,%03d" % (900 - 7 * ((number + rank) % 3))
-            larger = b"memory: %d.27GiB" % (30 + (number * rank) % 4)
-            changed = re.sub(rb"memory: [0-9.]+GiB", larger, re.sub(rb"\[rank\d\]", b"[rank%d]" % rank, line))
-            lines.append(re.sub(rb"tps: \S+", slower, changed))
-    at_once, by_line = both_ways(importing, b"".join(lines))
-    assert sum(counted) > 200
-    assert at_once == by_line and len(at_once[0][3]) == 100
-    assert len({step["step_seconds"] for step in at_once[0][3]}) == 1  # the slowest of each, whichever it was
-
-
-def test_a_restart_among_regular_steps_is_seen(importing: Importing, counted: list[int]):
-    start, *steps = texts("megatron-lm", [*range(50, 200), *range(120, 300)])
-    found = importing.one(start + b"".join(steps))
-    assert [(steps_of(found, n)[0]["step"], steps_of(found, n)[-1]["step"]) for n in (1, 2)] == [(50, 199), (120, 299)]
-
-
-def test_ranks_that_run_apart_are_told_line_by_line(importing: Importing):
-    start, *steps = texts("torchtitan", list(range(50, 120)))
-    other = [line.replace(b"[rank1]", b"[rank0]") for line in steps]
-    late = list(itertools.zip_longest(steps, [b""] * 3 + other[:-3]))
-    at_once, by_line = both_ways(importing, start + b"".join(map(b"".join, late)))
-    assert at_once == by_line and [step["step"] for step in at_once[0][3]] == list(range(50, 120))
-
-
-def test_an_error_that_steps_follow_is_no_failure(importing: Importing):
-    start, *steps = texts("megatron-lm", list(range(50, 150)))
-    steps.insert(60, b"RuntimeError: retrying\n")
-    row = importing.row(start + b"".join(steps).replace(b"/      40", b"/     200"))
-    assert row["status"] == "unfinished"
-
-
-def test_the_planned_steps_of_the_last_line_count(importing: Importing):
-    start, *steps = texts("megatron-lm", list(range(1, 101)))
-    assert importing.row(start + b"".join(steps).replace(b"/      40", b"/     100"))["status"] == "completed"
