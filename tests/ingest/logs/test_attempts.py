@@ -175,5 +175,14 @@ def test_joules_per_gpu_of_an_unknown_number_of_gpus_are_left_out(importing: Imp
     assert importing.row(line, devices=4)["energy_joules_per_step"] == 208000
 
 
+def test_sizes_of_an_encoder_are_not_those_of_the_layout(importing: Importing):
+    start = (
+        "using world size: 16, data-parallel size: 2, context-parallel size: 1, encoder-tensor-model-parallel size: 2, "
+        "tensor-model-parallel size: 4, encoder-pipeline-model-parallel size: 1, pipeline-model-parallel size: 2\n"
+    )
+    row = importing.row(start + megatron(1))
+    assert (row["dp"], row["tp"], row["pp"], row["devices"]) == (2, 4, 2, 16)
+
+
 def test_lines_of_single_steps_with_gaps_are_no_means(importing: Importing):
     assert all("averaged_steps" not in step for step in importing.steps(sample("fmengine.txt")))
