@@ -118,10 +118,22 @@ def step_line(values: dict[str, Any]) -> bytes:
 def step_lines(columns: Mapping[str, Sequence[Any]]) -> bytes:
     """Many steps as lines of a record. Of a column all values are finite numbers, or all texts of such (as JSON has them; they need
     not be made into numbers and back), or all None."""
-    forms = {bytes: b"%b", type(None): b"null"}
-    parts = (b'"' + name.encode() + b'": ' + forms.get(type(values[0]), b"%r") for name, values in columns.items())
+    texts = {name: _texts(values) for name, values in columns.items()}
+    parts = (f'"{name}": {"null" if each is None else "%b"}'.encode() for name, each in texts.items())
     form = _STEP_START.encode() + b", ".join(parts) + b"}\n"
-    return b"".join(map(form.__mod__, zip(*(each for each in columns.values() if each[0] is not None), strict=True)))
+    return b"".join(map(form.__mod__, zip(*(each for each in texts.values() if each is not None), strict=True)))
+
+
+def _texts(values: Sequence[Any]) -> Iterable[bytes] | None:
+    if values[0] is None:
+        return None
+    if isinstance(values[0], bytes):
+        return values
+    if len(set(values[:64])) > 16:
+        return (repr(value).encode() for value in values)
+    # Many columns say few things many times, and a float's shortest text is dear.
+    known = {value: repr(value).encode() for value in set(values)}
+    return [known[value] for value in values]
 
 
 def _line(kind: Kind, values: dict[str, Any]) -> bytes:

@@ -17,7 +17,7 @@ def only(text: str) -> JobEnergy | None:
 def test_the_allocations_own_figure_counts_and_its_steps_do_not_again():
     found = only("7|720000|100|4\n7.batch|180000|100|1\n7.extern|720000|100|4\n7.0|700000|95|4\n")
     assert found == JobEnergy(720000, 100, "sacct", 4)
-    assert found.watts == 7200
+    assert found is not None and found.watts == 7200
 
 
 def test_without_it_the_extern_step_counts():

@@ -17,7 +17,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.text import Text
+from matplotlib.text import Annotation, Text
 
 from hpcscale.ingest import schema
 from hpcscale.ingest.terms import GROUPS, by_group
@@ -240,12 +240,25 @@ def test_memory_stands_against_the_devices_and_failures_are_hatched():
     assert "28.5 (89 %) OOM" in [text.get_text().strip() for text in texts_of(figure)]
 
 
+def test_what_a_process_holds_is_not_set_against_the_memory_of_a_whole_node():
+    rows = [row | {"memory_kind": "resident"} for row in rows_of("megatron_30b_fugaku") if row["peak_memory_bytes"]]
+    shown = [text.get_text() for text in texts_of(drawn("memory", rows))]
+    assert not any("%" in each or "upright mark" in each for each in shown)
+
+
 def test_mfu_is_shown_under_each_convention_and_the_rows_own_is_marked():
     rows = rows_of("torchtitan")
     found = {each.name: round(100 * share, 1) for each, share in utilisation.shares(rows[1])}
     assert found == {"palm-full": 55.2, "6N": 58.2, "megatron-causal": 49.0, "eq3-hardware": 51.4}
     bars = drawn("mfu", rows[1:2]).axes[0].patches
     assert [to_hex(bar.get_facecolor()).upper() == COLOURS[0] for bar in bars] == [False, True, False, False]
+
+
+def test_more_than_the_peak_is_called_impossible():
+    rows = [row | {"peak_tflops": row["peak_tflops"] / 2} for row in rows_of("torchtitan")[:1]]
+    shown = [text.get_text() for text in texts_of(drawn("mfu", rows))]
+    above = [float(each.split()[0]) for each in shown if "impossible: above the peak" in each]
+    assert above and all(100 < each < 200 for each in above)
 
 
 def test_a_layouts_cell_is_its_fastest_row():
@@ -299,11 +312,12 @@ def test_tokens_below_loss_curves_stand_apart(paper: str, tmp_path: Path):
 
 def test_a_line_to_a_name_ends_at_the_names_start():
     figure = drawn("throughput", rows_of("megatron_30b_fugaku"))
-    leaders = [each.arrow_patch for each in figure.axes[0].texts if getattr(each, "arrow_patch", None) is not None]
-    names_ = [each for each in figure.axes[0].texts if getattr(each, "arrow_patch", None) is not None]
-    for leader, name in zip(leaders, names_, strict=True):
+    led = [each for each in figure.axes[0].texts if isinstance(each, Annotation) and each.arrow_patch is not None]
+    assert len(led) == 3
+    for name in led:
+        leader = name.arrow_patch
         assert leader is not None
-        ends = leader.get_transform().transform_path(leader.get_path()).vertices
+        ends = np.asarray(leader.get_transform().transform_path(leader.get_path()).vertices)
         assert float(np.max(ends[:, 0])) <= Text.get_window_extent(name).x0 + 1
 
 
