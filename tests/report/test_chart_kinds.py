@@ -310,15 +310,23 @@ def test_tokens_below_loss_curves_stand_apart(paper: str, tmp_path: Path):
     assert len([tick for tick in figure.axes[0].get_xticks() if 0 <= tick <= 40 * 3_145_728]) >= 3
 
 
-def test_a_line_to_a_name_ends_at_the_names_start():
-    figure = drawn("throughput", rows_of("megatron_30b_fugaku"))
-    led = [each for each in figure.axes[0].texts if isinstance(each, Annotation) and each.arrow_patch is not None]
-    assert len(led) == 3
+def test_a_line_to_a_name_runs_through_no_other_name():
+    figure = Figure(figsize=(7.2, 4))
+    axes = figure.subplots()
+    figure.subplots_adjust(right=0.6)
+    axes.set(xlim=(0, 1.02), ylim=(0, 1))
+    ends = [labels.Label(f"the {i}th of several long names", 1.0, 0.5, COLOURS[i], True) for i in range(5)]
+    labels.place(axes, ends)
+    FigureCanvasAgg(figure).draw()
+    led = [each for each in axes.texts if isinstance(each, Annotation) and each.arrow_patch is not None]
     for name in led:
         leader = name.arrow_patch
         assert leader is not None
-        ends = np.asarray(leader.get_transform().transform_path(leader.get_path()).vertices)
-        assert float(np.max(ends[:, 0])) <= Text.get_window_extent(name).x0 + 1
+        ends_at = np.asarray(leader.get_transform().transform_path(leader.get_path()).vertices)
+        way = [ends_at[0] + share * (ends_at[-1] - ends_at[0]) for share in np.linspace(0, 1, 100)]
+        others = [Text.get_window_extent(each).padded(-2) for each in led if each is not name]
+        assert not any(box.contains(float(x), float(y)) for x, y in way for box in others)
+    assert len(led) == 5
 
 
 def test_energy_follows_from_joules_where_tokens_per_joule_are_not_there():
