@@ -20,6 +20,8 @@ Columns = dict[str, Sequence[Any]]
 # Up to so many bytes stand between the name of a rank and a step.
 PREFIX = rb"[^\r\n]{0,300}?"
 _FEWEST = 16
+_LOOK = 1 << 16  # bytes in which it is seen how many steps there are
+_LONGEST = 4096
 _SPARSE = 2  # where a step's text is not even this part of all text, looking for it by its literal is faster
 
 
@@ -53,6 +55,7 @@ class Reader:
         self._collector = collector
         self._shape: Shape | None = None
         self._regex = re.compile(b"")
+        self._length = _LONGEST  # of a step's text
 
     def whole(self, block: bytes, start: int, end: int) -> tuple[int, int]:
         """Where in this stretch of whole lines the texts of steps start and end that are whole."""
@@ -64,14 +67,18 @@ class Reader:
             return start, start
         return block.rfind(b"\n", start, first) + 1 or start, block.rfind(b"\n", start, last) + 1 or start
 
-    def read(self, text: bytes) -> bool:
-        """Whether all steps of the text were told; else none was."""
+    def read(self, block: bytes, start: int, end: int) -> bool:
+        """Whether all steps of these whole lines were told; else none was."""
         shape = self.bulk.shape()
         if shape is None or self._collector.in_header:
             return False
+        literal, times = shape.literals[0]
+        looked_at = min(end, start + _LOOK)
+        if block.count(literal, start, looked_at) * self._length * _SPARSE < looked_at - start:
+            return False
+        text = block[start:end]
         if b"\r" in text:
             text = text.replace(b"\r\n", b"\n")
-        literal, times = shape.literals[0]
         expected, rest = divmod(text.count(literal), times)
         if expected < _FEWEST or rest or b"\r" in text:
             return False
@@ -82,7 +89,10 @@ class Reader:
 
     def _told(self, shape: Shape, text: bytes, expected: int) -> bool:
         first = self._regex.search(text)
-        if first is None or expected * len(first[0]) * _SPARSE < len(text):
+        if first is None:
+            return False
+        self._length = len(first[0])
+        if expected * self._length * _SPARSE < len(text):
             return False
         rows = self._regex.findall(text, first.start())
         # A step's text holds each literal so many times: then nothing but such texts holds one.

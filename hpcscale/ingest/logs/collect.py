@@ -137,10 +137,10 @@ def _rank(match: Match) -> bytes:
     return found[0].strip() if found else b""
 
 
-def line_of(match: Match, longest: int = 300) -> str:
-    """The text of the line that a match stands in; of a long one the part around the match."""
+def line_of(match: Match, longest: int = 300, around: bool = False) -> str:
+    """The text of the line that a match stands in; of a long one its beginning, or the part around the match."""
     start = _line_start(match)
-    if match.start() - start > longest // 2:
-        start = match.start() - longest // 2
+    if around:
+        start = max(start, match.start() - longest // 2)
     text = _REST_OF_LINE.match(match.string, start, match.end() + longest)
     return " ".join(text[0].decode("utf-8", "replace").split())[:longest] if text else ""

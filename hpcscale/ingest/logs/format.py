@@ -67,7 +67,7 @@ def failures(collector: Collector) -> Pattern:
     """Reads the signs of failure of any tool."""
 
     def read(match: Match) -> None:
-        text = line_of(match)
+        text = line_of(match, around=True)
         for sign, kind in FAILURES:
             if sign.search(text):
                 collector.failure(kind, text)
@@ -129,7 +129,7 @@ def _told_in_bulk(patterns: Sequence[Pattern], block: bytes, reader: Reader) -> 
 def _tell_steps(patterns: Sequence[Pattern], block: bytes, start: int, end: int, reader: Reader) -> None:
     first, last = reader.whole(block, start, end)
     _tell(patterns, block, start, first)
-    read = reader.read(block[first:last])
+    read = reader.read(block, first, last)
     _tell(patterns, block, last if read else first, end)
 
 
