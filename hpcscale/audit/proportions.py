@@ -40,8 +40,15 @@ def with_layout(rows: Sequence[Row], world: World) -> World:
         factor = 1.0
     if factor is not None and factor != 1.0 and not _whole(factor) and not (factor and _whole(1 / factor)):
         factor = 1.0 if complete else None
+    if factor is not None and factor < 1 and any("devices" in row.facts for row in rows) and not _two_in_one(ratios):
+        factor = 1.0 if complete else None
     world = replace(world, layout_factor=factor)
     return replace(world, batch_factor=_batch_factor(rows, world))
+
+
+def _two_in_one(ratios: Sequence[float]) -> bool:
+    """Whether all say that a device is two to the layout, as cards with two dies are. A layout has no more parts otherwise."""
+    return len(ratios) >= 3 and set(ratios) == {0.5}
 
 
 def _whole(value: float) -> bool:

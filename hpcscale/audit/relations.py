@@ -28,6 +28,8 @@ def layout_checks(row: Row, world: World) -> list[Check]:
         if abs(left - round(left)) > 1e-6 or left < 1:
             return [_exact("layout", quantity, printed.value, max(1.0, round(left)) * product, "layout")]
         return [_exact("layout", quantity, printed.value, printed.value, "layout")]
+    if quantity == "devices" and printed.value <= product:  # more is wrong whatever the axes are that are not printed
+        return [_exact("layout", quantity, printed.value, product, "layout")]
     return []
 
 

@@ -30,9 +30,7 @@ def columns(
     steps: Iterable[Line], source: object, attempts: Sequence[Path | str], row: dict[str, Any]
 ) -> dict[str, Any]:
     """The row's columns of energy; empty where nobody counted. ``steps``: the measured ones; ``source``: the run line's."""
-    counted = [
-        line for line in steps if isinstance(line.get("energy_joules"), int | float) and line["energy_joules"] > 0
-    ]
+    counted = [line for line in steps if _number(line, "energy_joules") and _number(line, "step_seconds")]
     if counted:
         number = sum(steps_of(line) for line in counted)
         joules = sum(line["energy_joules"] * steps_of(line) for line in counted)
@@ -41,6 +39,10 @@ def columns(
         return _columns(joules / number, joules / seconds, str(source or "unknown"), row)
     found = [each for attempt in attempts if (each := noted.read(attempt)) is not None]
     return _accounted(found, row) if found and row.get("step_seconds") else {}
+
+
+def _number(line: Line, name: str) -> bool:
+    return isinstance(line.get(name), int | float) and line[name] > 0
 
 
 def _accounted(found: Sequence[JobEnergy], row: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,27 @@ def step_line(values: dict[str, Any]) -> bytes:
     if "nan" in text or "inf" in text or not values.keys() >= _STEP_KEYS:
         return _line("step", values)
     return (_STEP_START + text[1:].replace("'", '"').replace("None", "null") + "\n").encode()
+
+
+def step_lines(columns: Mapping[str, Sequence[Any]]) -> bytes:
+    """Many steps as lines of a record. Of a column all values are finite numbers, or all texts of such (as JSON has them; they need
+    not be made into numbers and back), or all None."""
+    texts = {name: _texts(values) for name, values in columns.items()}
+    parts = (f'"{name}": {"null" if each is None else "%b"}'.encode() for name, each in texts.items())
+    form = _STEP_START.encode() + b", ".join(parts) + b"}\n"
+    return b"".join(map(form.__mod__, zip(*(each for each in texts.values() if each is not None), strict=True)))
+
+
+def _texts(values: Sequence[Any]) -> Iterable[bytes] | None:
+    if values[0] is None:
+        return None
+    if isinstance(values[0], bytes):
+        return values
+    if len(set(values[:64])) > 16:
+        return (repr(value).encode() for value in values)
+    # Many columns say few things many times, and a float's shortest text is dear.
+    known = {value: repr(value).encode() for value in set(values)}
+    return [known[value] for value in values]
 
 
 def _line(kind: Kind, values: dict[str, Any]) -> bytes:

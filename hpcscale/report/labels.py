@@ -79,7 +79,8 @@ def place(axes: Axes, labels: list[Label], size: float = SIZE) -> None:
         written = axes.annotate(
             label.text, xy=(label.x, label.y), xytext=(at, height), textcoords="axes fraction", va="center",
             color=ink(label.colour), fontsize=size, fontweight="bold", annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": label.colour, "linewidth": 0.6, "alpha": 0.6, "shrinkA": 1, "shrinkB": 4},
+            arrowprops={"arrowstyle": "-", "color": label.colour, "linewidth": 0.6, "alpha": 0.6, "shrinkA": 1, "shrinkB": 4,
+                        "relpos": (0, 0.5)},  # from the name's start: no line runs through the name above
         )  # fmt: skip
         written.set_parse_math(False)  # a dollar in a name starts no formula
     for label in labels:

@@ -114,6 +114,28 @@ def test_a_layout_beyond_all_devices_does_not_reproduce() -> None:
     assert all(row.verdict != "reproduces" for row in table.rows)
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "| 64 | 16 | 8 | 3.2 |\n",
+        "| 64 | 16 | 8 | 3.2 |\n| 128 | 32 | 8 | 1.7 |\n",
+        "| 64 | 16 | 8 | 3.2 |\n| 128 | 16 | 4 | 1.7 |\n| 8 | 8 | 2 | 20 |\n",
+    ],
+)
+def test_a_layout_of_more_parts_than_devices_is_named_also_without_all_axes(rows: str) -> None:
+    (table,) = audit("| GPUs | DP | TP | Sec/it |\n|--|--|--|--|\n" + rows)
+    too_many = [row for row in table.rows if row.line != 4 or "| 16 | 4 |" not in rows]
+    assert [(row.verdict, row.causes[0].code) for row in too_many] == [("inconsistent", "layout")] * len(too_many)
+
+
+def test_devices_that_are_each_two_to_the_layout_are_no_error() -> None:
+    # cards with two dies, as MI250X
+    (table,) = audit(
+        "| GPUs | DP | TP | Tokens/s |\n|--|--|--|--|\n| 64 | 16 | 8 | 3200 |\n| 128 | 32 | 8 | 6300 |\n| 256 | 64 | 8 | 12300 |\n"
+    )
+    assert {row.verdict for row in table.rows} == {"reproduces"}
+
+
 def test_words_about_a_figure_are_no_figure() -> None:
     """The column that names the convention is headed by a word for FLOPs, and its cells begin with a digit."""
     (table,) = audit((Path(__file__).parent / "documents" / "jeanzay_8n.csv").read_text(encoding="utf-8"), ",")

@@ -17,7 +17,7 @@ def only(text: str) -> JobEnergy | None:
 def test_the_allocations_own_figure_counts_and_its_steps_do_not_again():
     found = only("7|720000|100|4\n7.batch|180000|100|1\n7.extern|720000|100|4\n7.0|700000|95|4\n")
     assert found == JobEnergy(720000, 100, "sacct", 4)
-    assert found.watts == 7200
+    assert found is not None and found.watts == 7200
 
 
 def test_without_it_the_extern_step_counts():
@@ -109,3 +109,15 @@ def test_a_statistics_file_without_power_has_no_energy_and_another_file_is_refus
     assert read_statistics(" JOB ID : 238\n ELAPSE TIME (USE) : 00:01:00 (60)\n", "f") == ("238", None)
     with pytest.raises(InputError, match="f: this is no job statistics file of PJM"):
         read_statistics("hello\n", "f")
+
+
+def test_energy_of_a_job_that_used_no_second_is_none():
+    found = read_sacct("JobIDRaw|ConsumedEnergyRaw|ElapsedRaw|NNodes\n1|500|0|1\n1.0|300|10|1\n", "f")
+    assert [energy and energy.joules for energy in found["1"]] == [300]
+
+
+def test_joules_with_a_letter_count_in_thousands_and_empty_lines_do_not():
+    # Slurm's convert_num_unit2 divides ConsumedEnergy by 1000, not 1024 (src/sacct/print.c)
+    found = read_sacct("  \nJobID|ConsumedEnergy|Elapsed|NNodes\n\n7|25.5K|00:01:40|2\n", "f")
+    (energy,) = found["7"]
+    assert energy is not None and (energy.joules, energy.seconds, energy.nodes) == (25500, 100, 2)

@@ -17,7 +17,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.text import Text
+from matplotlib.text import Annotation, Text
 
 from hpcscale.ingest import schema
 from hpcscale.ingest.terms import GROUPS, by_group
@@ -240,12 +240,25 @@ def test_memory_stands_against_the_devices_and_failures_are_hatched():
     assert "28.5 (89 %) OOM" in [text.get_text().strip() for text in texts_of(figure)]
 
 
+def test_what_a_process_holds_is_not_set_against_the_memory_of_a_whole_node():
+    rows = [row | {"memory_kind": "resident"} for row in rows_of("megatron_30b_fugaku") if row["peak_memory_bytes"]]
+    shown = [text.get_text() for text in texts_of(drawn("memory", rows))]
+    assert not any("%" in each or "upright mark" in each for each in shown)
+
+
 def test_mfu_is_shown_under_each_convention_and_the_rows_own_is_marked():
     rows = rows_of("torchtitan")
     found = {each.name: round(100 * share, 1) for each, share in utilisation.shares(rows[1])}
     assert found == {"palm-full": 55.2, "6N": 58.2, "megatron-causal": 49.0, "eq3-hardware": 51.4}
     bars = drawn("mfu", rows[1:2]).axes[0].patches
     assert [to_hex(bar.get_facecolor()).upper() == COLOURS[0] for bar in bars] == [False, True, False, False]
+
+
+def test_more_than_the_peak_is_called_impossible():
+    rows = [row | {"peak_tflops": row["peak_tflops"] / 2} for row in rows_of("torchtitan")[:1]]
+    shown = [text.get_text() for text in texts_of(drawn("mfu", rows))]
+    above = [float(each.split()[0]) for each in shown if "impossible: above the peak" in each]
+    assert above and all(100 < each < 200 for each in above)
 
 
 def test_a_layouts_cell_is_its_fastest_row():
@@ -260,6 +273,60 @@ def test_loss_is_drawn_over_tokens_where_batches_differ(with_records: Rows):
     assert len(xs(axes.lines[2])) == 12  # the steps before the restart count once
     same = drawn("loss", with_records[:2]).axes[0]
     assert same.get_xlabel() == "step" and xs(same.lines[0])[:2] == [1, 2]
+
+
+def test_a_line_that_is_the_mean_of_ten_steps_has_seen_the_tokens_of_ten(tmp_path: Path):
+    lines = [
+        {
+            "schema": "step",
+            "version": 1,
+            "step": 10 * i,
+            "step_seconds": 1.0,
+            "loss": 9 - i,
+            "tokens": 100,
+            "averaged_steps": 10,
+        }
+        for i in (1, 2)
+    ]
+    record = tmp_path / "record.jsonl"
+    record.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    curve = loss.curve_of({"record": str(record)})
+    assert curve is not None and curve.tokens == [1000, 2000]
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_tokens_below_loss_curves_stand_apart(paper: str, tmp_path: Path):
+    rows = []
+    for batch in (3_145_728, 131_072):
+        record = tmp_path / f"{batch}.jsonl"
+        lines = [
+            {"schema": "step", "version": 1, "step": i, "step_seconds": 1.0, "loss": 9 / i, "tokens": batch}
+            for i in range(1, 41)
+        ]
+        record.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        rows.append({**rows_of("torchtitan")[0], "tokens_per_step": batch, "date": str(batch), "record": str(record)})
+    figure = drawn("loss", rows, paper)
+    assert not touching(figure)
+    assert len([tick for tick in figure.axes[0].get_xticks() if 0 <= tick <= 40 * 3_145_728]) >= 3
+
+
+def test_a_line_to_a_name_runs_through_no_other_name():
+    figure = Figure(figsize=(7.2, 4))
+    axes = figure.subplots()
+    figure.subplots_adjust(right=0.6)
+    axes.set(xlim=(0, 1.02), ylim=(0, 1))
+    ends = [labels.Label(f"the {i}th of several long names", 1.0, 0.5, COLOURS[i], True) for i in range(5)]
+    labels.place(axes, ends)
+    FigureCanvasAgg(figure).draw()
+    led = [each for each in axes.texts if isinstance(each, Annotation) and each.arrow_patch is not None]
+    for name in led:
+        leader = name.arrow_patch
+        assert leader is not None
+        ends_at = np.asarray(leader.get_transform().transform_path(leader.get_path()).vertices)
+        way = [ends_at[0] + share * (ends_at[-1] - ends_at[0]) for share in np.linspace(0, 1, 100)]
+        others = [Text.get_window_extent(each).padded(-2) for each in led if each is not name]
+        assert not any(box.contains(float(x), float(y)) for x, y in way for box in others)
+    assert len(led) == 5
 
 
 def test_energy_follows_from_joules_where_tokens_per_joule_are_not_there():
@@ -278,6 +345,15 @@ def test_the_terms_of_a_step_add_up_to_its_prediction():
         assert sum(terms.values()) == pytest.approx(row["predicted_step_seconds"])
     pipeline = [terms["pipeline"] / sum(terms.values()) for terms in found[5:12] if terms]
     assert pipeline == sorted(pipeline)  # fewer micro batches a replica, more waiting
+
+
+def test_the_number_beside_a_measured_mark_is_the_measured_one():
+    (row,) = [row for row in rows_of("nanotron_nemo", True) if row["devices"] == 8 and row["model"] == "llama2-7b"]
+    shown = texts_of(drawn("step-time", [row]))
+    assert f"{row['step_seconds']:.2f} ({row['predicted_step_seconds']:.2f})" in [
+        each.get_text().strip() for each in shown
+    ]
+    assert any("numbers: measured (predicted)" in each.get_text() for each in shown)
 
 
 def test_rows_of_a_series_and_size_are_told_apart():

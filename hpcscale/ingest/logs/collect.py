@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,8 @@ from hpcscale.record.schema import Failure
 Match = re.Match[bytes]
 
 # Who printed a line: srun --label, torchrun (--tee), mpirun --tag-output.
-_RANK = re.compile(
-    rb"[ \t]*(?:\d{1,6}:(?=[ \t\[]))?[ \t]?(?:\[(?:rank|default)\d{1,6}\]:?|\[\d+,\d+\]<std(?:out|err)>:?)?"
-)
+RANK = rb"[ \t]*(?:\d{1,6}:(?=[ \t\[]))?[ \t]?(?:\[(?:rank|default)\d{1,6}\]:?|\[\d+,\d+\]<std(?:out|err)>:?)?"
+_RANK = re.compile(RANK)
 
 _REST_OF_LINE = re.compile(rb"[^\r\n]*")
 _LOOK_BACK = 2048
@@ -82,6 +81,19 @@ class Collector:
             attempt.planned_steps = planned
         self._steps.add(rank, step, values)
 
+    def many(
+        self, ranks: Sequence[bytes], steps: list[int], columns: Mapping[str, Sequence[Any]], planned: int | None
+    ) -> bool:
+        """As :meth:`step` for each, where none goes back. Whether that is so: else nothing was told."""
+        if not self._steps.follows(steps[0]):
+            return False
+        attempt = self.attempt
+        attempt.failure = None
+        if planned is not None:
+            attempt.planned_steps = planned
+        self._steps.add_many([rank.strip() for rank in ranks], steps, columns)
+        return True
+
     def failure(self, kind: Failure, evidence: str) -> None:
         """A sign of failure: the first since the last step counts, but a plain error gives way to one that says why."""
         known = self.attempt.failure
@@ -125,7 +137,10 @@ def _rank(match: Match) -> bytes:
     return found[0].strip() if found else b""
 
 
-def line_of(match: Match, longest: int = 300) -> str:
-    """The text of the line that a match stands in."""
-    text = _REST_OF_LINE.match(match.string, _line_start(match), match.end() + longest)
+def line_of(match: Match, longest: int = 300, around: bool = False) -> str:
+    """The text of the line that a match stands in; of a long one its beginning, or the part around the match."""
+    start = _line_start(match)
+    if around:
+        start = max(start, match.start() - longest // 2)
+    text = _REST_OF_LINE.match(match.string, start, match.end() + longest)
     return " ".join(text[0].decode("utf-8", "replace").split())[:longest] if text else ""

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from operator import add
+from typing import Any
 
 from hpcscale.ingest.logs.attempt import Values
+from hpcscale.ingest.logs.bulk import PREFIX, Bulk, Columns, Shape, Texts, all_positive, each_once, finite, one
 from hpcscale.ingest.logs.collect import Collector, Match
 from hpcscale.ingest.logs.format import Evidence, Format, Pattern
 from hpcscale.ingest.logs.numbers import GB, count, number, positive, size, whole
 
+_HEAD, _LINE = b"[batch=", b"Train "
 _BATCH = re.compile(rb"\[batch=(\d{1,12})/(\d{1,12})\]:")
 _FIELD = re.compile(rb"[ \t]Train ([\w/.-]+): ([^\r\n]+)")
 # YAML at the start:   d_model: 4096
@@ -53,6 +57,10 @@ _PRINTED = {
     b"throughput/samples_per_sec": "samples_per_second_published",
     b"throughput/device/mfu": "mfu_published",
 }
+_SAMPLES, _LOSS = b"throughput/samples_per_sec", b"loss/train/total"
+_NORM, _MEMORY = b"l2_norm/grad/global", b"memory/peak_allocated_mem"
+_POSITIVE = (*_PRINTED, _MEMORY)
+_USED = frozenset((*_POSITIVE, _LOSS, _NORM))
 
 
 class Blocks:
@@ -64,11 +72,11 @@ class Blocks:
         self._fields: dict[bytes, bytes] = {}
         self._last_name = b""
         self._before: tuple[int, int] | None = None  # batch and samples of the block before
+        self._names: tuple[bytes, ...] = ()  # of the last block's fields
+        self._shape: Shape | None = None
 
     def begin(self, match: Match) -> None:
-        if self._fields:
-            self._last_name = next(reversed(self._fields))
-        self._emit()
+        self.end()
         self._head = match
 
     def field(self, match: Match) -> None:
@@ -78,12 +86,50 @@ class Blocks:
         if match[1] == self._last_name:
             self._emit()
 
+    def end(self) -> None:
+        """The block at hand is whole: another begins."""
+        if self._fields:
+            self._last_name = next(reversed(self._fields))
+        self._emit()
+
+    def shape(self) -> Shape | None:
+        """Of the last block that became a step."""
+        if self._names and self._shape is None:
+            values = (rb"([^\r\n]+)" if name in _USED else rb"[^\r\n]+" for name in self._names)
+            fields = (rb"[^\r\n]*?[ \t]Train " + re.escape(name) + rb": " for name in self._names)
+            lines = [PREFIX + _BATCH.pattern + rb"[^\r\n]*", *map(add, fields, values)]
+            self._shape = Shape(rb"\n".join(lines), ((_HEAD, 1), (_LINE, len(self._names))))
+        return self._shape
+
+    def columns(self, steps: list[int], texts: Sequence[Texts]) -> tuple[Columns, int | None] | None:
+        """What :func:`_values` makes of a block, of many."""
+        planned = one(texts[0])
+        found = dict(zip(filter(_USED.__contains__, self._names), texts[1:], strict=True))
+        batch, length = map(self._collector.known, ("training.global_batch_size", "training.sequence_length"))
+        if planned is None or batch is None or not all(map(finite, found.values())):
+            return None
+        if not all(all_positive(found[name]) for name in _POSITIVE if name in found):
+            return None
+        nothing: list[Any] = [None] * len(steps)
+        samples = found.get(_SAMPLES)
+        columns: Columns = {
+            "step_seconds": [batch / float(each) for each in samples] if samples else nothing,
+            "loss": found.get(_LOSS, nothing),
+            "tokens": [batch * length if length else None] * len(steps),
+        }
+        columns |= {key: found[name] for name, key in (*_PRINTED.items(), (_NORM, "gradient_norm")) if name in found}
+        if _MEMORY in found:
+            columns["peak_memory_bytes"] = each_once(lambda text: round(float(text) * GB), found[_MEMORY])
+        return columns, int(planned)
+
     def _emit(self) -> None:
         head, found = self._head, self._fields
         self._head, self._fields = None, {}
         if head is None or not found:
             return
         collector, batch = self._collector, int(head[1])
+        if self._names != (names := tuple(found)):
+            self._names, self._shape = names, None
         _facts(collector, found)
         self._samples(batch, whole(found.get(b"time/sample")))
         collector.step(head, batch, _values(collector, found), int(head[2]))
@@ -101,9 +147,10 @@ class Blocks:
 
 def reader(collector: Collector) -> Sequence[Pattern]:
     blocks = Blocks(collector)
+    bulk = Bulk(blocks.shape, blocks.columns, head=_HEAD, before=blocks.end)
     return (
-        Pattern(b"[batch=", _BATCH, blocks.begin),
-        Pattern(b"Train ", _FIELD, blocks.field),
+        Pattern(_HEAD, _BATCH, blocks.begin, bulk=bulk),
+        Pattern(_LINE, _FIELD, blocks.field, bulk=bulk),
         Pattern(b"Starting training...", re.compile(rb"Starting training\.\.\."), collector.start, start=True),
         Pattern(b": ", _SETTING, _setting(collector), header=True),
         Pattern(
@@ -153,18 +200,18 @@ def _facts(collector: Collector, found: dict[bytes, bytes]) -> None:
 
 def _values(collector: Collector, found: dict[bytes, bytes]) -> Values:
     batch, length = collector.known("training.global_batch_size"), collector.known("training.sequence_length")
-    samples = positive(found.get(b"throughput/samples_per_sec"))
+    samples = positive(found.get(_SAMPLES))
     values: Values = {
         "step_seconds": batch / samples if batch and samples else None,
-        "loss": number(found.get(b"loss/train/total")),
+        "loss": number(found.get(_LOSS)),
         "tokens": batch * length if batch and length else None,
     }
     for name, key in _PRINTED.items():
         if (value := positive(found.get(name))) is not None:
             values[key] = value
-    if (norm := number(found.get(b"l2_norm/grad/global"))) is not None:
+    if (norm := number(found.get(_NORM))) is not None:
         values["gradient_norm"] = norm
-    if (memory := size(found.get(b"memory/peak_allocated_mem"), GB)) is not None:
+    if (memory := size(found.get(_MEMORY), GB)) is not None:
         values["peak_memory_bytes"] = memory
     return values
 
@@ -175,7 +222,7 @@ COMPOSER = Format(
     "6N",
     "mosaicml/composer composer/loggers/console_logger.py (640518880); mosaicml/llm-foundry scripts/train/train.py (8c8dd48f7)",
     (
-        Evidence(b"[batch=", _BATCH),
+        Evidence(_HEAD, _BATCH),
         Evidence(b"composer_version: ", re.compile(rb"composer_version: "), step=False),
     ),
     reader,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from hpcscale.ingest.logs.attempt import Values
+from hpcscale.ingest.logs.bulk import Bulk, Columns, Shape, Texts, all_positive, finite
 from hpcscale.ingest.logs.collect import Collector, Match
 from hpcscale.ingest.logs.format import Evidence, Format, Pattern
 from hpcscale.ingest.logs.numbers import number, positive, whole
@@ -36,6 +37,10 @@ class Triples:
     def seconds(self, match: Match) -> None:
         self._seconds = positive(match[1])
 
+    def drop(self) -> None:
+        """Other steps follow: what is not whole will not become so."""
+        self._head = None
+
     def rate(self, match: Match) -> None:
         head, seconds, rate = self._head, self._seconds, positive(match[1])
         self._head = None
@@ -52,8 +57,35 @@ class Triples:
         self._collector.step(head, int(head[1]), values)
 
 
+_LINES = (
+    rb"[^\r\n]*Step= *(\d{1,12}), Loss=([-\w.]+)[^\r\n]*\n"
+    rb"[^\r\n]*[ \t]([0-9.]+) s/step[ \t]*\n[^\r\n]*[ \t]([0-9.]+) tokens/s[ \t]*"
+)
+_LITERALS = (b"Step=", b" s/step", b" tokens/s")
+
+
+def _bulk(collector: Collector, before: Callable[[], None]) -> Bulk:
+    """What :class:`Triples` makes of three lines, of many."""
+    shape = Shape(_LINES, tuple((literal, 1) for literal in _LITERALS))
+
+    def columns(steps: list[int], texts: Sequence[Texts]) -> tuple[Columns, int | None] | None:
+        if not all(map(finite, texts)) or not all(map(all_positive, texts[1:])):
+            return None
+        batch, length = collector.known("training.global_batch_size"), collector.known("training.sequence_length")
+        values: Columns = {
+            "step_seconds": list(map(float, texts[1])),
+            "loss": texts[0],
+            "tokens": [batch * length if batch and length else None] * len(steps),
+            "tokens_per_second_published": texts[2],
+        }
+        return values, None
+
+    return Bulk(lambda: shape, columns, head=b"Step=", before=before)
+
+
 def reader(collector: Collector) -> Sequence[Pattern]:
     triples = Triples(collector)
+    bulk = _bulk(collector, triples.drop)
 
     def setting(match: Match) -> None:
         name = match[1].decode()
@@ -63,9 +95,9 @@ def reader(collector: Collector) -> Sequence[Pattern]:
             collector.fact("training.precision", "bf16")
 
     return (
-        Pattern(b"Step=", _STEP, triples.step),
-        Pattern(b" s/step", _SECONDS, triples.seconds),
-        Pattern(b" tokens/s", _RATE, triples.rate),
+        Pattern(b"Step=", _STEP, triples.step, bulk=bulk),
+        Pattern(b" s/step", _SECONDS, triples.seconds, bulk=bulk),
+        Pattern(b" tokens/s", _RATE, triples.rate, bulk=bulk),
         Pattern(b" ...", _SETTING, setting, header=True),
     )
 

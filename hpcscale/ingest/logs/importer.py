@@ -112,7 +112,7 @@ def _imported(log: Log, form: Format, attempt: Attempt) -> dict[str, Any]:
     return {
         "tool": form.tool, "format": form.name, "file": os.fsencode(log.path.name).decode("utf-8", "replace"), "line": attempt.first_line,
         "flops_convention": (form.convention or None) if attempt.prints_flops else None, "memory_kind": form.memory_kind,
-        "averages": attempt.averaged, "remarks": remarks,
+        "energy_source": form.energy_source if attempt.prints_energy else None, "averages": attempt.averaged, "remarks": remarks,
     }  # fmt: skip
 
 

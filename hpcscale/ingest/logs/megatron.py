@@ -1,7 +1,8 @@
 """Megatron-LM, Megatron-DeepSpeed and DeepSpeedFugaku: one line every log interval, printed by the last rank.
 
 The lines differ in what stands between and behind (a time stamp, ``consumed tokens``, ``samples per second``, ``TFLOPs``), so
-fields are found by name. Times are means over the interval; memory is in MiB.
+fields are found by name. Times and (``--log-energy``: NVML's counters of all GPUs over their number) joules are means over the
+interval; memory is in MiB.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import replace
 from hpcscale.ingest.logs import megatron_arguments
 from hpcscale.ingest.logs.attempt import Values
 from hpcscale.ingest.logs.bars import Bars
+from hpcscale.ingest.logs.bulk import PREFIX, Bulk, Columns, Shape, Texts, all_positive, one, product
 from hpcscale.ingest.logs.collect import Collector, Match
 from hpcscale.ingest.logs.format import Evidence, Format, Pattern
 from hpcscale.ingest.logs.numbers import MIB, count, size
@@ -37,22 +39,22 @@ _FIELDS = {
     b"learning rate": "learning_rate",
     b"throughput per GPU (TFLOP/s/GPU)": "tflops_per_device_published",
     b"TFLOPs": "tflops_per_device_published",
+    b"energy per GPU (J/iter/GPU)": "joules_per_device",
     b"tokens per gpu per second (tgs)": "tokens_per_second_per_device_published",
     b"samples per second": "samples_per_second_published",
 }
 
 
 def reader(collector: Collector) -> Sequence[Pattern]:
+    fields = Bars(_FIELDS)
     return (
-        Pattern(_LITERAL, STEP, _step(collector)),
+        Pattern(_LITERAL, STEP, _step(collector, fields), bulk=_bulk(collector, fields)),
         Pattern(b"memory (MB)", _MEMORY, lambda match: collector.memory(size(match[1], MIB))),
         *megatron_arguments.patterns(collector),
     )
 
 
-def _step(collector: Collector) -> Callable[[Match], None]:
-    fields = Bars(_FIELDS)
-
+def _step(collector: Collector, fields: Bars) -> Callable[[Match], None]:
     def read(match: Match) -> None:
         found = fields(match[3])
         if "milliseconds" in found:
@@ -61,8 +63,10 @@ def _step(collector: Collector) -> Callable[[Match], None]:
             return
         step, batch = int(match[1]), count(found.pop("batch", 0))
         length = count(found.pop("length", 0)) or collector.known("training.sequence_length")
-        sop_loss = found.pop("sop_loss", None)
+        sop_loss, joules = found.pop("sop_loss", None), found.pop("joules_per_device", 0.0)
         values: Values = {"loss": None, **found, "tokens": batch * length if batch and length else None}
+        if 0 < joules < math.inf and (devices := collector.known("devices")):
+            values["energy_joules"] = joules * devices
         if collector.in_header:
             collector.fact("training.global_batch_size", batch)
             collector.fact("model.family", None if sop_loss is None else "bert")
@@ -70,6 +74,42 @@ def _step(collector: Collector) -> Callable[[Match], None]:
         collector.step(match, step, values, None if match[2] == b"infinity" else int(match[2]))
 
     return read
+
+
+def _bulk(collector: Collector, fields: Bars) -> Bulk:
+    """What :func:`_step` makes of a line, of many."""
+
+    def shape() -> Shape | None:
+        head = PREFIX + rb"iteration +(\d{1,12})/ *(\d{1,12}|infinity) \|"
+        return Shape(head + fields.shape, ((_LITERAL, 1),)) if fields.shape else None
+
+    def columns(steps: list[int], texts: Sequence[Texts]) -> tuple[Columns, int | None] | None:
+        planned, found = one(texts[0]), fields.columns(texts[1:])
+        if planned is None or found is None:
+            return None
+        printed = found.pop("step_seconds", None) or found.pop("milliseconds", None)
+        if printed is None or not all_positive(printed):
+            return None
+        batch, length = found.pop("batch", None), found.pop("length", None)
+        tokens = product(batch, length or collector.known("training.sequence_length"), len(steps))
+        if tokens is None:
+            return None
+        found.pop("sop_loss", None)
+        unit = 1000 if "milliseconds" in fields.keys else 1
+        values: Columns = {
+            "loss": [None] * len(steps),
+            **found,
+            "step_seconds": [float(each) / unit for each in printed],
+        }
+        values["tokens"] = tokens
+        joules, devices = values.pop("joules_per_device", None), collector.known("devices")
+        if joules is not None and devices:
+            if not all_positive(joules):
+                return None
+            values["energy_joules"] = [float(each) * devices for each in joules]
+        return values, None if planned == b"infinity" else int(planned)
+
+    return Bulk(shape, columns)
 
 
 def _first_interval(collector: Collector, step: int) -> int:
@@ -90,6 +130,7 @@ MEGATRON_LM = Format(
     reader,
     averages="interval",
     memory_kind="allocated",
+    energy_source="nvml: as printed, times devices",
 )
 MEGATRON_DEEPSPEED = replace(
     MEGATRON_LM,

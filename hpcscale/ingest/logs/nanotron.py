@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from hpcscale.ingest.logs.attempt import Values
 from hpcscale.ingest.logs.bars import Bars
+from hpcscale.ingest.logs.bulk import PREFIX, Bulk, Columns, Shape, Texts, all_positive, one
 from hpcscale.ingest.logs.collect import Collector, Match
 from hpcscale.ingest.logs.format import Evidence, Format, Pattern
 from hpcscale.ingest.logs.numbers import MIB, human, size, whole
@@ -60,8 +61,9 @@ _LLAMA = {"model.positions": "rope", "model.norm": "rmsnorm", "model.mlp": "swig
 
 
 def reader(collector: Collector) -> Sequence[Pattern]:
+    fields = Bars(_FIELDS, human)
     return (
-        Pattern(_LITERAL, _STEP, _step(collector)),
+        Pattern(_LITERAL, _STEP, _step(collector, fields), bulk=_bulk(collector, fields)),
         Pattern(b"Config(general=", _START, collector.start, start=True),
         Pattern(b"Peak allocated: ", _MEMORY, lambda match: collector.memory(size(match[1], MIB))),
         Pattern(b"=", _KEY, _configuration(collector), header=True),
@@ -83,9 +85,7 @@ def _configuration(collector: Collector) -> Callable[[Match], None]:
     return read
 
 
-def _step(collector: Collector) -> Callable[[Match], None]:
-    fields = Bars(_FIELDS, human)
-
+def _step(collector: Collector, fields: Bars) -> Callable[[Match], None]:
     def read(match: Match) -> None:
         found = fields(match[3])
         milliseconds = found.pop("milliseconds", 0.0)
@@ -101,6 +101,34 @@ def _step(collector: Collector) -> Callable[[Match], None]:
         collector.step(match, int(match[1]), values, int(match[2]))
 
     return read
+
+
+def _bulk(collector: Collector, fields: Bars) -> Bulk:
+    """What :func:`_step` makes of a line, of many."""
+
+    def shape() -> Shape | None:
+        head = PREFIX + rb"iteration: (\d{1,12}) / (\d{1,12}) \|"
+        return Shape(head + fields.shape, ((_LITERAL, 1),)) if fields.shape else None
+
+    def columns(steps: list[int], texts: Sequence[Texts]) -> tuple[Columns, int | None] | None:
+        planned, found = one(texts[0]), fields.columns(texts[1:])
+        if planned is None or found is None:
+            return None
+        milliseconds = found.pop("milliseconds", None)
+        if milliseconds is not None and not all_positive(milliseconds):
+            return None
+        batch, length = collector.known("training.global_batch_size"), collector.known("training.sequence_length")
+        values: Columns = {
+            "step_seconds": [None] * len(steps)
+            if milliseconds is None
+            else [float(each) / 1000 for each in milliseconds],
+            "loss": [None] * len(steps),
+            **found,
+            "tokens": [batch * length if batch and length else None] * len(steps),
+        }
+        return values, int(planned)
+
+    return Bulk(shape, columns)
 
 
 def _batch(collector: Collector) -> None:

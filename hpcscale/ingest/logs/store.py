@@ -81,6 +81,7 @@ def _record(path: Path, attempt: Attempt, document: dict[str, Any], time: float)
             time=time, point=document, versions={}, hosts=[], ranks=document.get("ranks"),
             device=document.get("device", {}).get("name"), backend=None, imported_from_line=attempt.first_line,
             peak_memory_bytes=attempt.peak_memory_bytes, memory_kind=document["imported"].get("memory_kind"),
+            **({"energy_source": source} if (source := document["imported"].get("energy_source")) else {}),
         )  # fmt: skip
         if attempt.count:
             writer.copy(_pieces(attempt.steps))

@@ -10,14 +10,17 @@ import re
 from collections.abc import Callable, Sequence
 
 from hpcscale.ingest.logs.attempt import Values
+from hpcscale.ingest.logs.bulk import PREFIX, Bulk, Columns, Shape, Texts, all_positive, each_once, finite
 from hpcscale.ingest.logs.collect import Collector, Match
 from hpcscale.ingest.logs.format import Evidence, Format, Pattern
 from hpcscale.ingest.logs.numbers import GIB, number, positive, size, whole
 
-_STEP = re.compile(
+_LITERAL = b"ps: "
+_FIELDS = (
     rb"step: *(\d{1,12}) +loss: *(\S+)(?: +grad_norm: *(\S+))? +memory: *([0-9.]+)GiB\S* +[wt]ps: *([0-9,.]+)"
     rb"(?: +tflops: *([0-9,.]+))?(?: +mfu: *([0-9.]+)%)?"
 )
+_STEP = re.compile(_FIELDS)
 
 _START = re.compile(rb"Starting job: ")
 _MESH_BUILT = re.compile(rb"Building (?:\d-D )?device mesh with [^\r\n]*")
@@ -50,7 +53,7 @@ def reader(collector: Collector) -> Sequence[Pattern]:
         return lambda match: collector.fact(name, match[1].decode("utf-8", "replace"))
 
     return (
-        Pattern(b"ps: ", _STEP, _step(collector)),
+        Pattern(_LITERAL, _STEP, _step(collector), bulk=_bulk(collector)),
         Pattern(b"Starting job: ", _START, collector.start, start=True),
         Pattern(b"device mesh with ", _MESH_BUILT, lambda match: _mesh(collector, match), start=True),
         Pattern(b" capacity: ", _DEVICE, fact("device"), header=True),
@@ -95,6 +98,36 @@ def _step(collector: Collector) -> Callable[[Match], None]:
         collector.step(match, int(step), values, collector.known("planned_steps"))
 
     return read
+
+
+def _bulk(collector: Collector) -> Bulk:
+    """What :func:`_step` makes of a line, of many."""
+    shape = Shape(PREFIX + _FIELDS + rb"[^\r\n]*", ((b"memory:", 1),))  # `tflops: ` ends like `tps: `
+
+    def columns(steps: list[int], texts: Sequence[Texts]) -> tuple[Columns, int | None] | None:
+        without = {place: each_once(lambda text: text.replace(b",", b""), texts[place]) for place in (3, 4)}
+        loss, norm, memory, tps, tflops, mfu = (without.get(place, each) for place, each in enumerate(texts))
+        if not all(map(finite, (loss, memory, tps))) or not all(map(all_positive, (memory, tps))):
+            return None
+        tokens, devices = _tokens(collector), collector.known("devices")
+        known = tokens and devices
+        values: Columns = {
+            "step_seconds": each_once(lambda rate: tokens / (float(rate) * devices) if known else None, tps),
+            "loss": loss,
+            "tokens": [tokens] * len(steps),
+            "peak_memory_bytes": each_once(lambda text: round(float(text) * GIB), memory),
+            "tokens_per_second_per_device_published": tps,
+        }
+        for name, found in (("gradient_norm", norm), ("tflops_per_device_published", tflops), ("mfu_published", mfu)):
+            if any(found):
+                if not finite(found):
+                    return None
+                values[name] = found
+        if "mfu_published" in values:
+            values["mfu_published"] = each_once(lambda text: float(text) / 100, mfu)
+        return values, collector.known("planned_steps")
+
+    return Bulk(lambda: shape, columns)
 
 
 def _tokens(collector: Collector) -> int | None:
@@ -173,7 +206,7 @@ TORCHTITAN = Format(
     "torchtitan",
     "palm-full",
     "pytorch/torchtitan torchtitan/components/metrics.py (b5bcd76c6; wps: before PR 831)",
-    (Evidence(b"ps: ", _STEP), Evidence(b"device mesh with ", _MESH_BUILT, step=False)),
+    (Evidence(_LITERAL, _STEP), Evidence(b"device mesh with ", _MESH_BUILT, step=False)),
     reader,
     averages="interval",
     memory_kind="reserved",

@@ -68,18 +68,25 @@ def draw(rows: list[Row], names: Sequence[str], found: Sequence[Axis], paper: Pa
     shape = room(names, paper)
     figure = Figure(figsize=(paper.width, 1.2 + shape.row * len(names)))
     axes = figure.subplots(1, len(found), squeeze=False)[0]
+    between = 0.25 if len(found) > 1 else 0
     for each, axis in zip(axes, found, strict=True):
-        _fill(each, axis, paper, shape)
+        _fill(each, axis, paper, shape, _panel(paper.width, shape.left, len(found), between))
     for number, each in enumerate(axes):
         name_rows(each, names if number == 0 else [""] * len(names), shape, paper)
-    arrange(figure, shape, heading(figure, rows, said, paper), between=0.25 if len(found) > 1 else 0)
+    arrange(figure, shape, heading(figure, rows, said, paper), between)
     return figure
 
 
-def _fill(axes: Axes, axis: Axis, paper: Paper, shape: Room) -> None:
+def _panel(width: float, left: float, columns: int, between: float) -> float:
+    """How wide each of the axes is, in inches."""
+    return (width - left - 0.12 - (columns - 1) * between) / columns
+
+
+def _fill(axes: Axes, axis: Axis, paper: Paper, shape: Room, width: float) -> None:
+    """``width``: of the axes, in inches."""
     height = 0.42 if shape.above else 0.62
     largest = max((max(bar.value or 0, bar.limit or 0, bar.high or 0) for bar in axis.bars), default=1) or 1
-    text_share = max(inches(bar.text, paper.small) for bar in axis.bars) / (paper.width - shape.left) * 1.6
+    text_share = max(inches(bar.text, paper.small) for bar in axis.bars) / width * 1.4
     for position, bar in enumerate(axis.bars):
         if bar.value is not None:
             axes.barh(
@@ -114,13 +121,23 @@ def name_rows(axes: Axes, names: Sequence[str], shape: Room, paper: Paper) -> No
         return
     axes.set_yticks([])
     for position, name in enumerate(names):
-        plain(axes.text(0, position - 0.27, name, va="bottom", fontsize=paper.small, color=GREY))
+        # not on the axis itself, which would look like a letter
+        written = axes.annotate(
+            name,
+            (0, position - 0.27),
+            (3, 0),
+            textcoords="offset points",
+            va="bottom",
+            fontsize=paper.small,
+            color=GREY,
+        )
+        plain(written)
 
 
 def arrange(figure: Figure, shape: Room, top: float, between: float = 0) -> None:
     width, height = figure.get_size_inches()
     columns = max(1, len(figure.axes))
-    panel = (width - shape.left - 0.12 - (columns - 1) * between) / columns
+    panel = _panel(width, shape.left, columns, between)
     figure.subplots_adjust(
         left=shape.left / width, right=1 - 0.12 / width, top=1 - (top + shape.top) / height, bottom=0.5 / height,
         wspace=between / panel,

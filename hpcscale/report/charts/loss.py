@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpcscale.ingest.imported import steps_of
 from hpcscale.record.reader import read
 from hpcscale.report import axes as look
 from hpcscale.report import labels
@@ -35,8 +36,15 @@ def draw(rows: list[Row], paper: Paper) -> Figure:
     shown = list(islice(having, MOST))  # of thousands of runs only those are read
     if not shown:
         raise NothingToDraw("there is nothing to draw for 'loss': no row has a record with losses")
-    said = f"the first {len(shown)} of {len(recorded)} runs" if len(shown) < len(recorded) else ""
-    return _figure([row for row, _ in shown], [curve for _, curve in shown], paper, said)
+    return _figure(
+        [row for row, _ in shown], [curve for _, curve in shown], paper, _left_out(len(shown), len(recorded))
+    )
+
+
+def _left_out(shown: int, of: int) -> str:
+    if shown == of:
+        return ""
+    return f"the first {MOST} of {of} runs" if shown == MOST else f"{shown} of {of} runs: the others have no loss"
 
 
 def curve_of(row: Row) -> Curve | None:
@@ -51,7 +59,8 @@ def curve_of(row: Row) -> Curve | None:
     told = all(isinstance(line.get("tokens"), int | float) for line in ordered)
     curve, seen = Curve([], [], []), 0.0
     for line in ordered:
-        seen += line["tokens"] if told else 0.0
+        # a line of an imported log may be the mean of several steps
+        seen += line["tokens"] * steps_of(line) if told else 0.0
         if isinstance(line.get("loss"), int | float) and math.isfinite(line["loss"]):
             curve.steps.append(line["step"])
             curve.losses.append(float(line["loss"]))
@@ -85,7 +94,6 @@ def _figure(rows: list[Row], curves: list[Curve], paper: Paper, said: str) -> Fi
             )
         )
     axes.set_xlabel("tokens" if by_tokens else "step")
-    axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: look.short(value)))
     axes.set_ylabel("loss")
     axes.set_xlim(left=0 if by_tokens else None)
@@ -96,6 +104,8 @@ def _figure(rows: list[Row], curves: list[Curve], paper: Paper, said: str) -> Fi
     figure.subplots_adjust(
         left=0.65 / width, right=1 - margin / width, top=1 - (top + 0.12) / height, bottom=0.5 / height
     )
+    ticks = (width - 0.65 - margin) / (0.45 * paper.size / 9)  # as many as stand beside one another
+    axes.xaxis.set_major_locator(MaxNLocator(max(2, min(7, int(ticks))), integer=True))
     if len(rows) > 1:
         labels.place(axes, written, paper.small)
     return figure

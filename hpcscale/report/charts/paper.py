@@ -102,7 +102,8 @@ def _wrapped(text: str, paper: Paper, size: float, bold: bool) -> list[str]:
         return [text] if text else []
     # By characters, as wide on average as this text's, with a margin for those that are wider
     lines = textwrap.wrap(text, max(20, int(0.93 * len(text) * room / whole)), break_long_words=False)
-    return [fitted(line, room, size, bold) for line in lines]
+    # What parts the words of a heading stands between them, not where a line begins or ends.
+    return [fitted(line.removeprefix("· ").removesuffix(" ·"), room, size, bold) for line in lines]
 
 
 def _write(figure: Figure, lines: list[str], at: float, size: float, weight: str, colour: str) -> float:

@@ -56,13 +56,20 @@ def _by_term(shown: list[tuple[Row, dict[str, float]]], of: int, paper: Paper) -
     for position, (row, found) in enumerate(shown):
         _stack(axes, position, row, found, 0.42 if shape.above else 0.62, paper)
     bars.name_rows(axes, titles, shape, paper)
-    ends = [max(sum(found.values()), row["step_seconds"], row["step_seconds_high"] or 0) for row, found in shown]
-    axes.set_xlim(0, max(ends) * 1.12)
+    panel = paper.width - shape.left - 0.2
+    rooms = (panel - inches(_numbers(row, found), paper.small) - 0.08 for row, found in shown)
+    axes.set_xlim(
+        0,
+        max(_end(row, found) * panel / max(0.4 * panel, room) for (row, found), room in zip(shown, rooms, strict=True)),
+    )
     axes.set_xlabel("seconds per step")
     axes.grid(True, axis="x", color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
     said = [f"{len(shown)} of {of} rows" if of > len(shown) else "", "bars: predicted, by term"]
-    said.append("diamonds: measured or published" if measured else "lines: 80 % interval")
+    said.append("diamonds: measured or published" if measured else "")
+    if any(row["origin"] == "predicted" and row["step_seconds_low"] is not None for row in rows):
+        said.append("lines: a prediction's 80 % interval" if measured else "lines: 80 % interval")
+    said.append("numbers: measured (predicted)" if measured else "")
     bars.arrange(figure, shape, heading(figure, rows, "; ".join(filter(None, said)), paper))
     _draw_key(figure, axes, key, paper)
     return figure
@@ -89,11 +96,17 @@ def _stack(axes: Axes, position: int, row: Row, found: dict[str, float], height:
             linestyle="none",
             zorder=4,
         )
-    plain(
-        axes.text(
-            max(start, value, high or 0), position, f"  {text.significant(start, 3)}", va="center", fontsize=paper.small
-        )
-    )
+    plain(axes.text(_end(row, found), position, f"  {_numbers(row, found)}", va="center", fontsize=paper.small))
+
+
+def _end(row: Row, found: dict[str, float]) -> float:
+    """Where the bar and its marks end, in seconds."""
+    return max(sum(found.values()), row["step_seconds"], row["step_seconds_high"] or 0)
+
+
+def _numbers(row: Row, found: dict[str, float]) -> str:
+    predicted = text.significant(sum(found.values()), 3)
+    return predicted if row["origin"] == "predicted" else f"{text.significant(row['step_seconds'], 3)} ({predicted})"
 
 
 def _line(paper: Paper) -> float:

@@ -63,7 +63,8 @@ def shares(row: Row) -> list[tuple[Convention, float]]:
 def _figure(rows: list[Row], found: list[list[tuple[Convention, float]]], paper: Paper, said: str) -> Figure:
     from matplotlib.figure import Figure
 
-    titles = [fitted(name, paper.width - 1.6, paper.size, True) for name in names.of_rows(rows)]
+    left = 0.2 + max(inches(each.name, paper.small) for group in found for each, _ in group)
+    titles = [fitted(name, paper.width - left - 0.2, paper.size, True) for name in names.of_rows(rows)]
     row_inches = 0.205 * paper.size / 9
     places = sum(len(group) + 1.55 for group in found)
     figure = Figure(figsize=(paper.width, 1.25 + row_inches * places))
@@ -95,7 +96,6 @@ def _figure(rows: list[Row], found: list[list[tuple[Convention, float]]], paper:
     axes.set_xlabel("share of the device's peak (%)")
     axes.grid(True, axis="x", color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
-    left = 0.2 + max(inches(name, paper.small) for _, name in marks)
     explained = "dark: as the row's own source counts; hatched: counts recomputed work, so HFU"
     shape = bars.Room(left, row_inches, False)
     bars.arrange(figure, shape, heading(figure, rows, "; ".join(filter(None, (said, explained))), paper))

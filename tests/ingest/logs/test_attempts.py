@@ -155,5 +155,34 @@ def test_the_first_line_of_an_old_megatron_is_the_mean_of_a_whole_interval(impor
     assert [step["averaged_steps"] for step in steps] == [100, 100, 100]
 
 
+@pytest.mark.parametrize("copies", [1, 30])
+def test_the_joules_that_megatron_prints_per_gpu_are_those_of_all_gpus(importing: Importing, copies: int):
+    # NVIDIA/Megatron-LM megatron/training/training.py, --log-energy: (joules of all GPUs / iterations) / world size
+    start, *lines = sample("megatron-lm.txt").decode().partition(" [2026")
+    steps = "".join(lines).replace(
+        "| learning rate", "| energy per GPU (J/iter/GPU): 52000.0 | power per GPU (W/GPU): 519.1 | learning rate"
+    )
+    more = "".join(megatron(50 + 10 * i, 100000.0).replace("| learn", "| energy per GPU (J/iter/GPU): 52000.0 | learn") for i in range(copies))  # fmt: skip
+    row = importing.row(start + steps + more)
+    assert row["energy_joules_per_step"] == pytest.approx(52000 * 32)
+    assert row["watts_per_device"] == pytest.approx(500, rel=0.05)
+    assert row["energy_source"] == "nvml: as printed, times devices"
+
+
+def test_joules_per_gpu_of_an_unknown_number_of_gpus_are_left_out(importing: Importing):
+    line = megatron(1).replace("| learn", "| energy per GPU (J/iter/GPU): 52000.0 | learn")
+    assert importing.row(line)["energy_joules_per_step"] is None
+    assert importing.row(line, devices=4)["energy_joules_per_step"] == 208000
+
+
+def test_sizes_of_an_encoder_are_not_those_of_the_layout(importing: Importing):
+    start = (
+        "using world size: 16, data-parallel size: 2, context-parallel size: 1, encoder-tensor-model-parallel size: 2, "
+        "tensor-model-parallel size: 4, encoder-pipeline-model-parallel size: 1, pipeline-model-parallel size: 2\n"
+    )
+    row = importing.row(start + megatron(1))
+    assert (row["dp"], row["tp"], row["pp"], row["devices"]) == (2, 4, 2, 16)
+
+
 def test_lines_of_single_steps_with_gaps_are_no_means(importing: Importing):
     assert all("averaged_steps" not in step for step in importing.steps(sample("fmengine.txt")))

@@ -103,7 +103,9 @@ def test_gzip_members_one_after_the_other_are_one_log(importing: Importing):
 def test_a_gzip_that_is_cut_off_gives_what_is_there(importing: Importing):
     text = sample("megatron-lm.txt") + b"".join(b"%d noise %d\n" % (i * 7919 % 104729, i) for i in range(20000))
     packed = gzip.compress(text)
-    assert importing.one(packed[: len(packed) * 9 // 10], name="train.log.gz").lines == 5
+    found = importing.one(packed[: len(packed) * 9 // 10], name="train.log.gz")
+    assert found.lines == 5 and any("gzip data have no end" in remark for remark in found.remarks)
+    assert not importing.one(packed, name="train.log.gz").remarks
 
 
 def test_a_damaged_gzip_is_said(importing: Importing):
