@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Dialog, Page, Request, ViewportSize, expect
 
 from hpcscale.ingest import schema
 from hpcscale.report.build import Report, build
@@ -20,7 +20,7 @@ FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
-SIZE = {"width": 1280, "height": 900}
+SIZE = ViewportSize(width=1280, height=900)
 Open = Callable[..., Page]
 expect.set_options(timeout=15_000)  # other workers compute meanwhile
 
@@ -39,19 +39,28 @@ class Pages:
         """Of a document, a Report or a folder of runs. ``charts=False``: as for rows without figures, which spares Chromium five
         megabytes of plotly.js."""
         path = self._file(what, charts, foresee)
-        page = self._browser.new_context(viewport=SIZE, **options).new_page()  # type: ignore[arg-type]
+        page = self._browser.new_context(viewport=SIZE, **options).new_page()
         page.set_default_timeout(15_000)
-        say = self.problems.append
-        page.on("console", lambda message: say(f"console: {message.text}"))
-        page.on("pageerror", lambda error: say(f"error: {error}"))
-        page.on("dialog", lambda dialog: (say(f"dialog: {dialog.message}"), dialog.dismiss()))
-        page.on(
-            "request",
-            lambda request: request.url == path.as_uri() or request.url.startswith("data:,") or say(request.url),
-        )
+        self._watch(page, path.as_uri())
         page.goto(path.as_uri())
         page.wait_for_selector("html[data-ready]", state="attached")
         return page
+
+    def _watch(self, page: Page, address: str) -> None:
+        say = self.problems.append
+
+        def dismiss(dialog: Dialog) -> None:
+            say(f"dialog: {dialog.message}")
+            dialog.dismiss()
+
+        def check(request: Request) -> None:
+            if request.url != address and not request.url.startswith("data:,"):
+                say(request.url)
+
+        page.on("console", lambda message: say(f"console: {message.text}"))
+        page.on("pageerror", lambda error: say(f"error: {error}"))
+        page.on("dialog", dismiss)
+        page.on("request", check)
 
     def shared(self, name: str, foresee: bool = False) -> Page:
         """The one page of a document that tests use in turn: opening it takes longest. As it opens, but for charts drawn."""
@@ -59,7 +68,7 @@ class Pages:
             self._kept[name] = self.open(name, foresee=foresee)
             return self._kept[name]
         page = self._kept[name]
-        page.set_viewport_size(SIZE)  # type: ignore[arg-type]
+        page.set_viewport_size(SIZE)
         page.emulate_media(media="screen", color_scheme="light")
         page.keyboard.press("Escape")
         if page.locator("#clear").is_enabled():
