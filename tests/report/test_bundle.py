@@ -255,3 +255,27 @@ def test_which_attempt_counts_is_the_same_in_every_folder(tmp_path: Path):
         os.utime(second, (1, 1))
     assert call(tmp_path, "bundle", "s").returncode == 0
     assert verify(tmp_path / "s.tar.gz", 10**9).same
+
+
+def test_people_of_the_ledger_and_names_of_the_settings_are_in_no_file(tmp_path: Path):
+    archives.make(tmp_path)
+    line = {"kind": "submitted", "point": "p", "hash": "h", "job": "1", "time": 1.0, "user": "colleague7"}
+    (tmp_path / "runs/s/ledger.jsonl").write_text(json.dumps(line) + "\n")
+    (tmp_path / "configuration").mkdir(exist_ok=True)
+    (tmp_path / "configuration/settings.yaml").write_text("defaults: {project: projq99}\n")
+    point = next((tmp_path / "runs/s").glob("dp*"))
+    (point / "workload.py").write_text("# colleague7 of projq99 wrote this for me\n")
+    assert call(tmp_path, "bundle", "s").returncode == 0
+    found = next(content for name, content in contents(tmp_path / "s.tar.gz").items() if name.endswith("workload.py"))
+    assert found == b"# <user> of <project> wrote this for me\n"
+
+
+def test_names_of_two_letters_are_words_elsewhere():
+    scrubber = Scrubber()
+    scrubber.learn_settings(Settings(account="it"))
+    assert scrubber.text("it runs") == "it runs"
+
+
+def test_figures_are_the_same_to_nine_digits():
+    assert compare_tables("a\n1.0\n", "a\n1.0000000001\n")[0] == []
+    assert [cell.column for cell in compare_tables("a\n1.0\n", "a\n1.00000001\n")[0]] == ["a"]

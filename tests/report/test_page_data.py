@@ -72,7 +72,7 @@ def test_measured_figures_have_formulas_too(tmp_path: Path):
 
 
 def test_a_figure_that_follows_from_nothing_has_no_formula():
-    row = {"step_seconds": 2.0, "tokens_per_step": 100, "tokens_per_second": 60.0, "record": "r"}
+    row = {"step_seconds": 2.0, "tokens_per_step": 100, "tokens_per_second": 50.001, "record": "r"}
     report = report_of(row)
     assert figures.ways(report.rows)["step_seconds"] != [-1]
     assert "tokens_per_second" not in figures.ways(report.rows)
