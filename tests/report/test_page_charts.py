@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import written_runs as written
 from pages import Open, drawn, points, rows_of, shown_rows, sizes
 from playwright.sync_api import expect
@@ -181,3 +182,21 @@ def test_charts_wait_until_nobody_types(shared_page: Open):
       return Promise.race([drawn, new Promise((done) => setTimeout(() => done(null), 10_000))]);
     }""")
     assert waited is not None and waited >= 149
+
+
+def test_charts_and_panel_have_the_figures_in_their_units(open_page: Open):
+    row = {"model": "m", "global_batch_size": 8, "step_seconds": 2.0, "step_seconds_low": 1.0, "step_seconds_high": 2.5, "peak_memory_bytes": 2**34}  # fmt: skip
+    small = {**row, "devices": 8, "tokens_per_second": 80.0, "tokens_per_second_per_device": 10.0}
+    large = {**row, "devices": 16, "tokens_per_second": 128.0, "tokens_per_second_per_device": 8.0}
+    page = open_page(rows_of(small, large))
+    found = {}
+    for chart in ("throughput", "efficiency", "memory"):
+        drawn(page, chart)
+        found[chart] = page.evaluate(f"document.getElementById('chart-{chart}').data.map(t => ({{ y: t.y, error: t.error_y, dash: t.line && t.line.dash }}))")  # fmt: skip
+    ideal, curve = found["throughput"]
+    assert (ideal["dash"], ideal["y"], curve["y"]) == ("dash", [80, 160], [80, 128])
+    assert curve["error"]["array"] == [80, 128] and curve["error"]["arrayminus"] == pytest.approx([16, 25.6])
+    assert found["efficiency"][0]["y"] == [100, 80] and found["memory"][0]["y"] == [16, 16]
+    page.locator("#table tbody button").last.click()
+    expect(page.locator("[data-figure=peak_memory_bytes] .value")).to_have_text("16.00 GiB")
+    expect(page.locator("[data-figure=efficiency] .value")).to_have_text("80.00 %")
