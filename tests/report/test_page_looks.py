@@ -65,8 +65,8 @@ def test_printing_makes_a_document_of_several_sheets(shared_page: Open):
 
 
 @pytest.mark.parametrize("name", ["mpt_llm_foundry", "30b_scaling"])
-def test_a_telephone_scrolls_in_one_direction(name: str, shared_page: Open):
-    page = shared_page(name, foresee=name == "30b_scaling")
+def test_a_telephone_scrolls_in_one_direction(name: str, open_page: Open):
+    page = open_page(name, foresee=name == "30b_scaling")
     page.set_viewport_size({"width": 390, "height": 800})
     for chart in page.locator(".card").all():
         drawn(page, chart.get_attribute("data-chart") or "")
