@@ -24,7 +24,7 @@ LONGEST_FIRST = (
     "test_end_to_end.py",
     "test_run.py",
     "test_failures.py",
-    "test_page.py",
+    "test_page_charts.py",
 )
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.argument("archive", type=click.Path(path_type=Path), metavar="ARCHIVE")
 @click.option(
     "--max-gib",
-    type=click.FloatRange(min=0, min_open=True),
+    type=click.FloatRange(min=0, min_open=True, max=2**20),
     default=20.0,
     show_default=True,
     help="What it may unpack to.",
@@ -32,6 +32,8 @@ def command(archive: Path, max_gib: float, as_json: bool) -> None:
     """
     from hpcscale.report.bundle.verify import verify
 
+    if max_gib != max_gib:
+        raise click.BadParameter("nan is no number of GiB", param_hint="--max-gib")
     found = verify(archive, int(max_gib * 2**30))
     if as_json:
         options.print_json(_document(found))
@@ -45,25 +47,29 @@ def _show(archive: Path, found: Verdict) -> None:
     from hpcscale.report.bundle.verify import MOST_SHOWN
 
     for name, (was, here) in found.versions.items():
-        click.echo(f"made with {name} {was}; here it is {here}")
+        _say(f"made with {name} {was}; here it is {here}")
     for each in found.damaged[:MOST_SHOWN]:
-        click.echo(f"{archive}: {each}")
+        _say(f"{archive}: {each}")
     _more(len(found.damaged), "files")
     for cell in found.cells[:MOST_SHOWN]:
         place = f"row {cell.row} ({cell.what}), {cell.column}" if cell.row else cell.column
-        click.echo(
-            f"report, {place}: archived {cell.archived or 'empty'}, from the records {cell.recomputed or 'empty'}"
-        )
+        _say(f"report, {place}: archived {cell.archived or 'empty'}, from the records {cell.recomputed or 'empty'}")
     _more(len(found.cells), "cells")
     for form in found.texts:
-        why = "worded by another version of hpcscale" if "hpcscale" in found.versions else "its text has been changed"
-        click.echo(f"report.{form} differs though every figure is the same: {why}")
+        changed = "its text has been changed, though report.csv and report.json have the right figures"
+        worded = "another version of hpcscale wrote it, so its text was not compared; report.csv and report.json were"
+        _say(f"report.{form} differs: {worded if 'hpcscale' in found.versions else changed}")
     if found.same:
         click.echo(
             f"{archive}: the same report: {found.compared:,} cells follow from the records, {len(found.manifest.files):,} hashes hold"
         )
     else:
         click.echo(f"{archive}: not the same")
+
+
+def _say(line: str) -> None:
+    """What a stranger wrote must not command the terminal."""
+    click.echo("".join(each if each.isprintable() else ascii(each)[1:-1] for each in line))
 
 
 def _more(count: int, what: str) -> None:

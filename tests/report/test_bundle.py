@@ -2,126 +2,21 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
 import json
 import os
 import subprocess
-import sys
 import tarfile
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import Any
 
+import archives
 import pytest
+from archives import SECRETS, call, changed, contents, record_of, write_archive
 
 from hpcscale.report.bundle.scrub import Scrubber
-from hpcscale.report.bundle.verify import verify
+from hpcscale.report.bundle.verify import compare_tables, verify
 from hpcscale.spec.job import Settings
-from hpcscale.spec.problems import InputError
-
-STUDY = """name: s
-model: tiny-gpt
-training: {sequence_length: 128, global_batch_size: 8, micro_batch_size: 1, precision: bf16}
-job: {time: "01:00:00", mail_user: jane@example.org}
-machines: {juwels-booster: {sweep: {product: {dp: [4, 8]}}}}
-protocol: {warmup_steps: 2, measured_steps: 3}
-"""
-HOME = "/p/home/jusers/doe1/juwels"
-SECRETS = (b"projq17", b"doe1", b"jane@example.org", b"jwb0123", b"/p/home", b"/p/scratch/projq17")
-
-
-def call(folder: Path, *arguments: str) -> CompletedProcess[str]:
-    environment = {**os.environ, "HPCSCALE_CONFIG_HOME": str(folder / "configuration"), "COLUMNS": "140"}
-    command = [sys.executable, "-m", "hpcscale", *arguments]
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A rendered study with an account, a record of each point as a person's job writes it, and its archive, s.tar.gz."""
-    folder = tmp_path_factory.mktemp("made")
-    (folder / "studies").mkdir()
-    (folder / "studies/s.yaml").write_text(STUDY)
-    done = call(folder, "render", "s", "--set", "account=projq17", "--set", f"environment.venv={HOME}/venv")
-    assert done.returncode == 0, done.stderr
-    for number, point in enumerate(sorted((folder / "runs/s").glob("dp*"))):
-        write_record(point, seconds=2.0 - number / 2)
-    done = call(folder, "bundle", "s")
-    assert done.returncode == 0, done.stderr
-    return folder
-
-
-@pytest.fixture
-def archive(made: Path) -> Path:
-    return made / "s.tar.gz"
-
-
-def refused(path: Path, most_bytes: int = 10**9) -> str:
-    with pytest.raises(InputError) as error:
-        verify(path, most_bytes)
-    return str(error.value)
-
-
-def write_record(point: Path, seconds: float) -> None:
-    attempt = point / "attempts/77.0"
-    attempt.mkdir(parents=True)
-    environment = {
-        "SLURM_JOB_ACCOUNT": "projq17",
-        "SLURM_JOB_USER": "doe1",
-        "HPCSCALE_ATTEMPT": str(attempt),
-        "OMP_NUM_THREADS": "6",
-    }
-    run = {
-        "time": 1.0, "point": json.loads((point / "point.json").read_text()), "versions": {}, "hosts": ["jwb0123", "jwb0124"],
-        "ranks": 4, "device": "d", "backend": "b", "environment": environment,
-    }  # fmt: skip
-    lines: list[dict[str, Any]] = [{"schema": "run", **run}]
-    lines += [{"schema": "step", "step": i, "step_seconds": seconds, "loss": 5.0, "tokens": 1024} for i in range(1, 6)]
-    lines.append(
-        {"schema": "summary", "time": 9, "steps": 5, "wall_seconds": 1, "peak_memory_bytes": 1, "host": "jwb0123"}
-    )
-    (attempt / "record.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    (attempt / "outcome.json").write_text(
-        json.dumps({"kind": "node", "evidence": f"doe1: {HOME}/x died on jwb0123"}) + "\n"
-    )
-
-
-def contents(archive: Path) -> dict[str, bytes]:
-    with tarfile.open(archive) as tar:
-        return {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
-
-
-def write_archive(path: Path, files: dict[str, bytes], members: tuple[tarfile.TarInfo, ...] = ()) -> None:
-    with tarfile.open(path, "w:gz") as tar:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-        for info in members:
-            tar.addfile(info)
-
-
-def changed(archive: Path, path: Path, edits: dict[str, tuple[bytes, bytes]], rehash: bool = False) -> None:
-    """The archive with replaced bytes; ``rehash``: by somebody who also knows the manifest."""
-    files = contents(archive)
-    for name, (old, new) in edits.items():
-        assert old in files[name], name
-        files[name] = files[name].replace(old, new)
-    if rehash:
-        manifest = json.loads(files["manifest.json"])
-        for name in edits:
-            manifest["files"][name] = {"sha256": hashlib.sha256(files[name]).hexdigest(), "bytes": len(files[name])}
-        files["manifest.json"] = json.dumps(manifest).encode()
-    write_archive(path, files)
-
-
-def record_of(archive: Path) -> str:
-    return next(name for name in contents(archive) if name.endswith("record.jsonl"))
-
 
 # What is in it
 
@@ -260,53 +155,127 @@ def test_missing_and_added_files_are_named(archive: Path, tmp_path: Path):
     assert set(found.damaged) == {f"{script} is missing", "extra.txt is not in the manifest"} and not found.same
 
 
-# What it does not let happen
+def test_an_archive_packed_again_by_tar_verifies(archive: Path, tmp_path: Path):
+    (tmp_path / "unpacked").mkdir()
+    for command in (
+        ["tar", "xzf", str(archive), "-C", "unpacked"],
+        ["tar", "czf", "again.tar.gz", "-C", "unpacked", "./"],
+    ):
+        subprocess.run(command, cwd=tmp_path, check=True)
+    found = verify(tmp_path / "again.tar.gz", 10**9)
+    assert found.same and not found.damaged
 
 
-def link() -> tarfile.TarInfo:
-    info = tarfile.TarInfo("runs/link")
-    info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
-    return info
+def test_a_report_that_is_not_there_is_missing_even_if_another_version_made_it(archive: Path, tmp_path: Path):
+    files = contents(archive)
+    manifest = json.loads(files["manifest.json"])
+    manifest["versions"]["hpcscale"] = "0.0.1"
+    del files["report/report.md"], manifest["files"]["report/report.md"]
+    write_archive(tmp_path / "bad.tar.gz", {**files, "manifest.json": json.dumps(manifest).encode()})
+    found = verify(tmp_path / "bad.tar.gz", 10**9)
+    assert found.damaged == ("report/report.md is missing",) and not found.same
 
 
-@pytest.mark.parametrize("name", ["../outside", "/tmp/hpcscale-outside", "a/../../outside", "a\\b"])
-def test_no_file_leaves_the_folder(name: str, tmp_path: Path):
-    write_archive(tmp_path / "bad.tar.gz", {name: b"x"})
-    assert "would not be a new file below the archive's folder" in refused(tmp_path / "bad.tar.gz")
+def test_another_version_excuses_words_and_no_figure(archive: Path, tmp_path: Path):
+    version = json.loads(contents(archive)["manifest.json"])["versions"]["hpcscale"]
+    older = {"manifest.json": (f'"hpcscale": "{version}"'.encode(), b'"hpcscale": "0.0.1"')}
+    changed(archive, tmp_path / "words.tar.gz", {"report/report.md": (b"tiny-gpt", b"TinyGPT")}, rehash=True)
+    changed(tmp_path / "words.tar.gz", tmp_path / "older.tar.gz", older)
+    assert verify(tmp_path / "older.tar.gz", 10**9).same
+    changed(archive, tmp_path / "figures.tar.gz", {"report/report.json": (b"0.6666666666666666", b"0.9666666666666666")}, rehash=True)  # fmt: skip
+    changed(tmp_path / "figures.tar.gz", tmp_path / "older.tar.gz", older)
+    found = verify(tmp_path / "older.tar.gz", 10**9)
+    assert not found.same and [cell.column for cell in found.cells] == ["figures of report.json"]
 
 
-def test_links_are_refused(tmp_path: Path):
-    write_archive(tmp_path / "bad.tar.gz", {}, (link(),))
-    assert "'runs/link' is no plain file" in refused(tmp_path / "bad.tar.gz")
+@pytest.mark.parametrize(
+    ("name", "edit"),
+    [
+        ("a column stands twice", lambda lines: [lines[0] + ",model", *(each + ",x" for each in lines[1:])]),
+        ("a row is longer or shorter than the header", lambda lines: [lines[0], *(each + ",x" for each in lines[1:])]),
+        ("field larger than field limit", lambda lines: [*lines, "x" * 200_000]),
+    ],
+)
+def test_a_table_that_can_be_read_in_two_ways_is_not_the_same(name: str, edit: Any, archive: Path):
+    lines = contents(archive)["report/report.csv"].decode().splitlines()
+    cells, _ = compare_tables("\n".join(edit(lines)), "\n".join(lines))
+    assert [(cell.row, cell.column) for cell in cells] == [(0, "table")] and name in cells[0].archived
 
 
-def test_an_archive_that_unpacks_to_too_much_is_stopped(tmp_path: Path):
-    write_archive(tmp_path / "bomb.tar.gz", {"zeros": bytes(3_000_000)})
-    assert "unpacks to more than 0.000977 GiB; if you trust it, allow more with --max-gib" in refused(
-        tmp_path / "bomb.tar.gz", 2**20
+def test_verifying_leaves_nothing_in_the_cache(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("hpcscale.ingest.cache.FEWEST_POINTS", 0)
+    monkeypatch.setattr("hpcscale.ingest.cache._YOUNG_NS", -(10**12))
+    monkeypatch.setenv("HPCSCALE_CACHE", str(tmp_path / "cache"))
+    verify(archive, 10**9)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_host_named_only_in_a_last_line_is_in_no_other_file(tmp_path: Path):
+    archives.make(tmp_path, last_host="jwb0999.juwels")
+    everything = b"\n".join(contents(tmp_path / "s.tar.gz").values())
+    assert b"jwb0999" not in everything
+
+
+def test_a_host_is_the_same_with_and_without_its_domain():
+    scrubber = Scrubber()
+    scrubber.learn_hosts(["jwb0123.juwels", "jwb0124.juwels", "10.0.0.7"])
+    assert (
+        scrubber.text("jwb0124 waits for jwb0123.juwels and 10.0.0.7, 10 times")
+        == "node2 waits for node1 and node3, 10 times"
     )
 
 
-def test_a_manifest_cannot_have_this_computers_files_reported(archive: Path, tmp_path: Path):
-    (tmp_path / "mine.csv").write_text("model\nsecret\n")
-    changed(
-        archive,
-        tmp_path / "bad.tar.gz",
-        {"manifest.json": (b'"runs/s"', json.dumps(str(tmp_path / "mine.csv")).encode())},
-    )
-    assert "is neither runs nor a table in it" in refused(tmp_path / "bad.tar.gz")
+@pytest.mark.parametrize(
+    ("line", "scrubbed"),
+    [
+        ("account: projq17  # mine", 'account: "<account>"  # mine'),
+        ('account: "two words"', 'account: "<account>"'),
+        ("project: two words", 'project: "<project>"'),
+        ("{account: projq17, group: 'g 1'}", '{account: "<account>", group: "<group>"}'),
+        ("account:\ntime: 1", "account:\ntime: 1"),
+        ("account: null", 'account: null'),
+        ("group: ''", "group: ''"),
+    ],
+)  # fmt: skip
+def test_a_yaml_file_without_names_is_still_yaml(line: str, scrubbed: str):
+    assert Scrubber().yaml(line) == scrubbed
 
 
-@pytest.mark.parametrize("name", ["text", "cut", "other", "empty", "strange", "absent"])
-def test_another_file_is_refused_with_its_name(name: str, archive: Path, tmp_path: Path):
-    (tmp_path / "text.tar.gz").write_text("hello")
-    (tmp_path / "cut.tar.gz").write_bytes(archive.read_bytes()[:2000])
-    (tmp_path / "other.tar.gz").write_bytes(gzip.compress(b"hello"))
-    write_archive(tmp_path / "empty.tar.gz", {})
-    write_archive(tmp_path / "strange.tar.gz", {"manifest.json": b"[]"})
-    assert f"{name}.tar.gz: " in refused(tmp_path / f"{name}.tar.gz")
+def test_which_attempt_counts_is_the_same_in_every_folder(tmp_path: Path):
+    """A record without a time (an imported one) counts as old as its file."""
+    archives.make(tmp_path)
+    for point in (tmp_path / "runs/s").glob("dp*"):
+        first = point / "attempts/77.0/record.jsonl"
+        second = point / "attempts/78.0/record.jsonl"
+        second.parent.mkdir()
+        second.write_text(
+            first.read_text().replace('"time": 1.0, ', "").replace('"step_seconds": ', '"step_seconds": 1')
+        )
+        first.write_text(first.read_text().replace('"time": 1.0, ', ""))
+        os.utime(second, (1, 1))
+    assert call(tmp_path, "bundle", "s").returncode == 0
+    assert verify(tmp_path / "s.tar.gz", 10**9).same
 
 
-def test_a_wrong_archive_is_one_sentence_and_exit_code_2(tmp_path: Path):
-    done = call(tmp_path, "verify", "absent.tar.gz")
-    assert (done.returncode, done.stdout) == (2, "") and "there is no such archive" in done.stderr
+def test_people_of_the_ledger_and_names_of_the_settings_are_in_no_file(tmp_path: Path):
+    archives.make(tmp_path)
+    line = {"kind": "submitted", "point": "p", "hash": "h", "job": "1", "time": 1.0, "user": "colleague7"}
+    (tmp_path / "runs/s/ledger.jsonl").write_text(json.dumps(line) + "\n")
+    (tmp_path / "configuration").mkdir(exist_ok=True)
+    (tmp_path / "configuration/settings.yaml").write_text("defaults: {project: projq99}\n")
+    point = next((tmp_path / "runs/s").glob("dp*"))
+    (point / "workload.py").write_text("# colleague7 of projq99 wrote this for me\n")
+    assert call(tmp_path, "bundle", "s").returncode == 0
+    found = next(content for name, content in contents(tmp_path / "s.tar.gz").items() if name.endswith("workload.py"))
+    assert found == b"# <user> of <project> wrote this for me\n"
+
+
+def test_names_of_two_letters_are_words_elsewhere():
+    scrubber = Scrubber()
+    scrubber.learn_settings(Settings(account="it"))
+    assert scrubber.text("it runs") == "it runs"
+
+
+def test_figures_are_the_same_to_nine_digits():
+    assert compare_tables("a\n1.0\n", "a\n1.0000000001\n")[0] == []
+    assert [cell.column for cell in compare_tables("a\n1.0\n", "a\n1.00000001\n")[0]] == ["a"]

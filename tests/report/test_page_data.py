@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from hpcscale.report.columns import COLUMNS
 from hpcscale.report.page import document, figures, payload, save
 from hpcscale.report.page.losses import losses_of, thinned
 from hpcscale.report.page.packed import ABSENT, packed
-from hpcscale.report.page.specs import columns_of
+from hpcscale.report.page.specs import columns_of, specs_of
 from hpcscale.spec.problems import InputError
 
 DOCUMENTS = ("megatron_30b_fugaku", "mpt_llm_foundry", "torchtitan", "nanotron_nemo", "fmengine")
@@ -71,7 +72,7 @@ def test_measured_figures_have_formulas_too(tmp_path: Path):
 
 
 def test_a_figure_that_follows_from_nothing_has_no_formula():
-    row = {"step_seconds": 2.0, "tokens_per_step": 100, "tokens_per_second": 60.0, "record": "r"}
+    row = {"step_seconds": 2.0, "tokens_per_step": 100, "tokens_per_second": 50.001, "record": "r"}
     report = report_of(row)
     assert figures.ways(report.rows)["step_seconds"] != [-1]
     assert "tokens_per_second" not in figures.ways(report.rows)
@@ -114,6 +115,72 @@ def test_a_row_of_a_document_knows_its_line(tmp_path: Path):
     assert data["documents"]["files"]["mine"] == {"file": str(path), "about": "from a talk"}
 
 
+def test_a_line_is_found_as_the_table_counts_lines(tmp_path: Path):
+    path = tmp_path / "mine.csv"
+    path.write_text("model,devices,note\nllama2-7b,8,a\fb\u2028c\nllama2-7b,16,d\n")
+    data = payload.payload(build([str(path)]), [str(path)], RUNS)
+    assert unpacked(data["documents"]["lines"], 2) == ["llama2-7b,8,a\fb\u2028c", "llama2-7b,16,d"]
+
+
+def test_of_two_files_of_one_name_no_line_is_shown(tmp_path: Path):
+    names = [str(tmp_path / folder / "t.csv") for folder in ("a", "b")]
+    for number, name in enumerate(names, 1):
+        Path(name).parent.mkdir()
+        Path(name).write_text(f"model,devices\nllama2-7b,{number}\n")
+    data = payload.payload(build(names), names, RUNS)
+    assert data["documents"]["lines"] == {"all": None}
+    assert data["documents"]["files"]["t"]["file"] == " or ".join(names)
+
+
+def test_a_packaged_table_is_found_by_its_path_outside_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    name = "studies/published/torchtitan.csv"
+    data = payload.payload(build([name]), [name], RUNS)
+    assert data["documents"]["files"]["torchtitan"]["file"] == name
+
+
+@pytest.mark.parametrize(
+    ("argument", "title"),
+    [("torchtitan", "torchtitan"), ("a/t.csv", "t"), ("s.yaml", "s"), ("runs/30b.v2", "30b.v2"), ("runs/", "runs")],
+)
+def test_the_title_is_what_was_named(argument: str, title: str):
+    assert save._title(argument) == title
+
+
+def test_the_title_of_this_folder_is_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    assert f"<h1>{tmp_path.name}</h1>" in save.page(report_of({"model": "m"}), ["."], RUNS)
+
+
+def test_a_row_shows_what_ran_though_its_point_was_rendered_anew(tmp_path: Path):
+    record = written.write(tmp_path, written.described(8), [1.0, 1.0, 1.0])
+    report = build([str(tmp_path / "s")], tmp_path)
+    changed = {**written.described(8), "hash": "ffffffff", "nodes": 99}
+    record.parents[2].joinpath("point.json").write_text(json.dumps(changed))
+    (spec,) = specs_of(report.rows, {}, [], tmp_path)
+    assert spec is not None and spec["nodes"] == 2
+
+
+def test_a_row_without_a_record_has_no_other_points_spec(tmp_path: Path):
+    written.write(tmp_path, written.described(8), [1.0, 1.0, 1.0])
+    folder = next((tmp_path / "s").iterdir())
+    report = report_of({"source": "other", "point": "dp4-00000004", "hash": "00000004", "status": "missing"})
+    assert specs_of(report.rows, {}, [str(folder)], tmp_path) == [None]
+
+
+def test_a_figure_of_zero_is_a_page_without_warnings():
+    row = {
+        "step_seconds": 1.0,
+        "tokens_per_step": 8,
+        "energy_joules_per_step": 0.0,
+        "tokens_per_joule": 1.0,
+        "record": "r",
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "tokens_per_joule" not in figures.ways(report_of(row).rows)
+
+
 def test_the_place_of_packaged_tables_on_this_machine_stays_here():
     page = save.page(build(["torchtitan"]), ["torchtitan"], RUNS)
     assert "studies/published/torchtitan.csv" in page and str(payload.device.CATALOGUE.parent.parent) not in page
@@ -131,6 +198,22 @@ def test_a_loss_curve_keeps_its_spikes_and_its_ends():
     kept = thinned(steps, 100)
     assert len(kept) <= 100 and (777, 50.0) in kept
     assert kept[0] == steps[0] and kept[-1] == steps[-1]
+
+
+def test_no_more_of_many_curves_is_kept_than_is_drawn_at_once(tmp_path: Path):
+    rows = []
+    for number in range(40):
+        record = tmp_path / f"{number}.jsonl"
+        steps = (
+            {"schema": "step", "step": i, "step_seconds": 1.0, "loss": 99.0 if i == 777 else 1.0}
+            for i in range(1, 1001)
+        )
+        record.write_text("".join(json.dumps(each) + "\n" for each in steps))
+        rows.append({"record": str(record), "loss_first": 1.0})
+    found = losses_of(rows)
+    assert (found["of"], len(found["curves"])) == (40, found["drawn"])
+    for curve in found["curves"]:
+        assert len(curve["steps"]) <= 300 and max(curve["losses"]) == 99.0 and curve["steps"][-1] == 1000
 
 
 def test_losses_that_are_no_numbers_are_left_out_of_a_curve(tmp_path: Path):

@@ -10,9 +10,10 @@ from hpcscale.ingest.records import DESCRIPTION, holds_runs
 from hpcscale.jobs import ledger
 from hpcscale.record import energy, outcome
 from hpcscale.record.attempt import RECORD, attempts
+from hpcscale.report.bundle.archive import settle
 from hpcscale.report.bundle.manifest import Manifest, entry, versions
 from hpcscale.report.bundle.reports import write_reports
-from hpcscale.report.bundle.scrub import Scrubber, of_this_person
+from hpcscale.report.bundle.scrub import STEP, Scrubber, of_this_person
 from hpcscale.spec import locate, study
 from hpcscale.spec.job import merge_settings, read_settings
 from hpcscale.spec.problems import InputError
@@ -80,7 +81,8 @@ def _scrubber(asked: Study, runs: Path, points: Sequence[Path]) -> Scrubber:
             found.learn_script((point / SCRIPT).read_text(encoding="utf-8", errors="replace"))
         for attempt in attempts(point):
             with (attempt / RECORD).open("rb") as lines:
-                for _ in found.record([lines.readline()]):
+                # the last line too: a host or a person may be named in another file that is copied before it
+                for _ in found.record(line for line in lines if not line.startswith(STEP)):
                     pass
     found.counts.clear()
     return found
@@ -125,19 +127,21 @@ def _copy(source: _Source, folder: Path, scrubber: Scrubber) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.path.name == RECORD:
         with source.path.open("rb") as lines, target.open("wb") as written:
-            for line in scrubber.record(lines):
-                written.write(line)
-        return
+            written.writelines(scrubber.record(lines))
+    else:
+        target.write_text(_scrubbed(source, scrubber), encoding="utf-8")
+    settle(target)
+
+
+def _scrubbed(source: _Source, scrubber: Scrubber) -> str:
     text = source.path.read_text(encoding="utf-8", errors="replace")
     if source.name.startswith(("studies/", "machines/")) and source.path.suffix == ".yaml":
-        text = scrubber.yaml(text)
-    elif source.path.name == SCRIPT:
-        text = scrubber.script(text)
-    elif source.path.name == DESCRIPTION:
-        text = scrubber.places(text)
-    elif source.path.suffix != ".csv":
-        text = scrubber.text(text)
-    target.write_text(text, encoding="utf-8")
+        return scrubber.yaml(text)
+    if source.path.name == SCRIPT:
+        return scrubber.script(text)
+    if source.path.name == DESCRIPTION:
+        return scrubber.places(text)
+    return text if source.path.suffix == ".csv" else scrubber.text(text)
 
 
 def records_in(manifest: Manifest) -> int:

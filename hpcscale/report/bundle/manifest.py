@@ -73,5 +73,5 @@ def parse(text: str, place: str) -> Manifest:
             str(document["study"]), tuple(map(str, document["report"])), dict(document["versions"]), files, dict(document["replaced"]),
             tuple(document["left_out"]),
         )  # fmt: skip
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ArithmeticError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InputError(Problem(place, 0, 0, f"{MANIFEST} is no manifest of hpcscale bundle")) from None

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from hpcscale.ingest import cache
 from hpcscale.report import table
 from hpcscale.report.build import build
 
@@ -30,15 +31,16 @@ def report_texts(folder: Path, arguments: Sequence[str]) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _working_in(folder: Path) -> Iterator[None]:
-    """Names mean the folder's files, and nobody's settings count."""
-    variable = "HPCSCALE_CONFIG_HOME"
-    before = os.environ.get(variable)
-    os.environ[variable] = str(folder / "configuration")
+    """Names mean the folder's files, nobody's settings count, and nothing is remembered of a folder that will be gone."""
+    ours = {"HPCSCALE_CONFIG_HOME": str(folder / "configuration"), cache.VARIABLE: "off"}
+    before = {name: os.environ.get(name) for name in ours}
+    os.environ.update(ours)
     try:
         with contextlib.chdir(folder):
             yield
     finally:
-        if before is None:
-            del os.environ[variable]
-        else:
-            os.environ[variable] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

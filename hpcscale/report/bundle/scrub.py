@@ -28,7 +28,10 @@ _DIRECTIVES: Mapping[str, tuple[str, ...]] = {
 }
 _MAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
 # Keys of a study's or profile's YAML whose values are a person's.
-_YAML = re.compile(r"(?P<key>\b(?:account|group|project|mail_user|reservation))(?P<colon>\s*:\s*)(?P<value>[^\s,{}#]+)")
+_YAML = re.compile(
+    r"(?P<key>\b(?:account|group|project|mail_user|reservation))(?P<colon>[ \t]*:[ \t]+)"
+    r"""(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s,{}\[\]#"'][^\n,{}#]*?(?=[ \t]*(?:[\n,{}#]|\Z)))"""
+)
 # Anybody's home, also of a machine that the archive is not made on.
 _HOMES = re.compile(r"(?<![A-Za-z0-9_.<>-])/(?:p/)?(?:home|users|Users)(?:/jusers)?/[A-Za-z0-9_.-]+")
 # What a path may be followed by.
@@ -40,6 +43,7 @@ _COMMON = frozenset(
 _SHORTEST = 3
 # Of a run's line: what is no person's, and must stay what was run.
 _KEPT = frozenset(("point", "versions", "schema", "version", "git_commit"))
+STEP = b'{"schema": "step"'  # how its lines begin: numbers only
 _ENVIRONMENT_IDENTITIES = re.compile(r"ACCOUNT|USER|GROUP|_UID|_GID|MAIL|PROJECT")
 
 
@@ -75,7 +79,7 @@ class Scrubber:
                     self.learn_word(found[1].strip("\"'"), placeholder)
 
     def learn_word(self, value: str | None, placeholder: str) -> None:
-        if value and len(value) >= _SHORTEST and value.lower() not in _COMMON and value not in self.words:
+        if value and _is_telling(value) and value not in self.words:
             self.words[value] = placeholder
             self._pattern = None
 
@@ -85,10 +89,14 @@ class Scrubber:
             self._pattern = None
 
     def learn_hosts(self, hosts: Iterable[Any]) -> None:
-        """Distinct hosts stay distinct."""
+        """Distinct hosts stay distinct; one with a domain is the same without it."""
         for host in hosts:
             if isinstance(host, str) and host and host not in self._hosts:
-                self._hosts[host] = f"node{len(self._hosts) + 1}"
+                node = f"node{len(set(self._hosts.values())) + 1}"
+                bare = host.partition(".")[0]
+                names = (host, bare) if _is_telling(bare) and not bare.isdigit() else (host,)
+                for name in names:
+                    self._hosts.setdefault(name, node)
                 self._pattern = None
 
     def text(self, text: str) -> str:
@@ -108,7 +116,7 @@ class Scrubber:
 
     def yaml(self, text: str) -> str:
         def replaced(found: re.Match[str]) -> str:
-            if found["value"] in ("null", "~", '""', "''", "[", "]"):
+            if found["value"] in ("null", "~", '""', "''"):
                 return found[0]
             placeholder = self._put(f"<{found['key']}>")
             return f'{found["key"]}{found["colon"]}"{placeholder}"'
@@ -118,7 +126,7 @@ class Scrubber:
     def record(self, lines: Iterable[bytes]) -> Iterator[bytes]:
         """A record's lines, one after another: steps hold numbers only and pass as they are."""
         for raw in lines:
-            if raw.startswith(b'{"schema": "step"'):
+            if raw.startswith(STEP):
                 yield raw
                 continue
             try:
@@ -181,6 +189,10 @@ class Scrubber:
     def _put(self, placeholder: str) -> str:
         self.counts["node names" if placeholder.startswith("node") else placeholder] += 1
         return placeholder
+
+
+def _is_telling(word: str) -> bool:
+    return len(word) >= _SHORTEST and word.lower() not in _COMMON
 
 
 def _mapped(value: Any, change: Any) -> Any:

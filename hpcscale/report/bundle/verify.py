@@ -14,7 +14,7 @@ from typing import Any
 
 from hpcscale.report.bundle.archive import unpack
 from hpcscale.report.bundle.manifest import MANIFEST, Manifest, entry, parse, versions
-from hpcscale.report.bundle.reports import FOLDER, report_texts
+from hpcscale.report.bundle.reports import FOLDER, FORMS, report_texts
 from hpcscale.spec.problems import InputError, Problem
 
 # Other processors and libraries may round the last digits otherwise.
@@ -35,8 +35,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class Verdict:
-    """``damaged``: files that are not what the manifest says. ``texts``: formats of the report that differ though every figure is
-    the same. ``versions``: name -> (the archive's, this computer's), where they differ."""
+    """``damaged``: files that are not what the manifest says. ``texts``: formats of the report whose words differ though every figure
+    of its CSV and JSON is the same. ``versions``: name -> (the archive's, this computer's), where they differ."""
 
     manifest: Manifest
     damaged: tuple[str, ...]
@@ -62,6 +62,8 @@ def verify(archive: Path, most_bytes: int) -> Verdict:
         manifest = parse((folder / MANIFEST).read_text(encoding="utf-8", errors="replace"), str(archive))
         for argument in manifest.report:
             _check_argument(argument, names, archive)
+        if not manifest.report:
+            raise InputError(Problem(str(archive), 0, 0, f"its {MANIFEST} names nothing to report on"))
         damaged = tuple(_damaged(folder, names, manifest))
         try:
             recomputed = report_texts(folder, manifest.report)
@@ -72,10 +74,10 @@ def verify(archive: Path, most_bytes: int) -> Verdict:
     here = versions()
     other = {name: (was, here.get(name, "-")) for name, was in manifest.versions.items() if here.get(name) != was}
     cells, compared = compare_tables(archived["csv"], recomputed["csv"])
+    if not cells and not _same_figures(archived["json"], recomputed["json"]):
+        cells = [Cell(0, "", "figures of report.json", "others than in report.csv", "the same")]
     texts = (
-        tuple(form for form in ("json", "md") if not _alike(form, archived[form], recomputed[form]))
-        if not cells
-        else ()
+        () if cells else tuple(form for form in ("json", "md") if not _alike(form, archived[form], recomputed[form]))
     )
     return Verdict(manifest, damaged, tuple(cells), compared, texts, other)
 
@@ -96,7 +98,8 @@ def _text(path: Path) -> str:
 
 def _damaged(folder: Path, names: Sequence[str], manifest: Manifest) -> Iterator[str]:
     there = set(names) - {MANIFEST}
-    for name in sorted(there | set(manifest.files)):
+    reports = {f"{FOLDER}/report.{form}" for form in FORMS}
+    for name in sorted(there | set(manifest.files) | reports):
         if name not in there:
             yield f"{name} is missing"
         elif name not in manifest.files:
@@ -107,7 +110,10 @@ def _damaged(folder: Path, names: Sequence[str], manifest: Manifest) -> Iterator
 
 def compare_tables(archived: str, recomputed: str) -> tuple[list[Cell], int]:
     """(cells that differ, cells compared) of two reports as CSV."""
-    old, new = (list(csv.DictReader(io.StringIO(text))) for text in (archived, recomputed))
+    try:
+        old, new = _rows(archived), _rows(recomputed)
+    except (csv.Error, ValueError) as error:
+        return [Cell(0, "", "table", f"cannot be read: {error}", "can")], 1
     if len(old) != len(new):
         return [Cell(0, "", "number of rows", str(len(old)), str(len(new)))], 1
     cells: list[Cell] = []
@@ -115,10 +121,20 @@ def compare_tables(archived: str, recomputed: str) -> tuple[list[Cell], int]:
     for number, (was, now) in enumerate(zip(old, new, strict=True), 1):
         for column in dict.fromkeys([*was, *now]):
             compared += 1
-            before, after = was.get(column) or "", now.get(column) or ""
+            before, after = was.get(column, ""), now.get(column, "")
             if not _same(before, after):
-                cells.append(Cell(number, now.get("point") or now.get("model") or "", str(column), before, after))
+                cells.append(Cell(number, now.get("point") or now.get("model") or "", column, before, after))
     return cells, compared
+
+
+def _rows(text: str) -> list[dict[str, str]]:
+    """Raises csv.Error or ValueError for what a person would read otherwise than a program."""
+    header, *lines = csv.reader(io.StringIO(text)) if text else [[]]
+    if len(set(header)) < len(header):
+        raise ValueError("a column stands twice")
+    if any(len(line) != len(header) for line in lines):
+        raise ValueError("a row is longer or shorter than the header")
+    return [dict(zip(header, line, strict=True)) for line in lines]
 
 
 def _same(before: str, after: str) -> bool:
@@ -127,6 +143,15 @@ def _same(before: str, after: str) -> bool:
     try:
         return math.isclose(float(before), float(after), rel_tol=_CLOSE)
     except ValueError:
+        return False
+
+
+def _same_figures(archived: str, recomputed: str) -> bool:
+    """Of two reports as JSON: all but the notes, which are words."""
+    try:
+        one, other = json.loads(archived), json.loads(recomputed)
+        return all(_same_value(one[part], other[part]) for part in ("rows", "checks"))
+    except (ValueError, KeyError, TypeError, RecursionError):
         return False
 
 

@@ -13,7 +13,7 @@ from hpcscale.report.build import Report
 
 FOLDER = Path(__file__).parent
 # Joined in this order inside one function: a script may use what those before it define.
-SCRIPTS = ("data", "text", "elements", "table", "filter", "detail", "plot", "scaling_charts", "row_charts", "charts", "theme",
+SCRIPTS = ("data", "text", "elements", "table", "filter", "detail", "plot", "scaling_charts", "row_charts", "walk", "charts", "theme",
            "page")  # fmt: skip
 # Nothing may be loaded or sent. Scripts are those whose hashes stand here; plotly.js writes style attributes; images are
 # what it saves on request.

@@ -137,7 +137,8 @@ def ways(rows: Sequence[Row]) -> dict[str, list[int]]:
         if isinstance(way, Source):
             right = np.array([bool(yes) and way.holds(row) for yes, row in zip(known, rows, strict=True)], dtype=bool)
         else:
-            right = known & np.isclose(_value(way, columns), columns[way.figure], rtol=_TOLERANCE, atol=0)
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # a figure of 0 follows from nothing
+                right = known & np.isclose(_value(way, columns), columns[way.figure], rtol=_TOLERANCE, atol=0)
         for i in np.flatnonzero(right):
             if chosen[i] == -1:
                 chosen[i] = position

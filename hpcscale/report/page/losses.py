@@ -13,23 +13,27 @@ from hpcscale.report.page.packed import rounded
 Row = Mapping[str, Any]
 Steps = list[tuple[int, float]]
 MOST_CURVES = 400
-_ALL_POINTS = 60_000
+MOST_DRAWN = 40  # at once
+_ALL_POINTS, _ALL_DRAWN_POINTS = 60_000, 12_000
 _MOST_POINTS, _FEWEST_POINTS = 600, 40  # of one curve
 
 
 def losses_of(rows: Sequence[Row]) -> dict[str, Any]:
-    """``{"of": rows with a record, "curves": [{"row", "steps", "losses"}, ...]}``: every one, or as many spread evenly."""
+    """``{"of": rows with a record, "drawn": at most, "curves": [{"row", "steps", "losses"}, ...]}``: every one, or as many spread
+    evenly."""
     recorded = [i for i, row in enumerate(rows) if row["record"] and row["loss_first"] is not None]
     shown = recorded[:: max(1, math.ceil(len(recorded) / MOST_CURVES))]
-    points = min(_MOST_POINTS, max(_FEWEST_POINTS, _ALL_POINTS // max(1, len(shown))))
+    points = min(
+        _MOST_POINTS, _ALL_DRAWN_POINTS // max(1, min(len(shown), MOST_DRAWN)), _ALL_POINTS // max(1, len(shown))
+    )
     curves = []
     for i in shown:
-        steps = thinned(_steps(Path(rows[i]["record"])), points)
+        steps = thinned(_steps(Path(rows[i]["record"])), max(_FEWEST_POINTS, points))
         if len(steps) > 1:
             curves.append(
                 {"row": i, "steps": [step for step, _ in steps], "losses": [rounded(loss) for _, loss in steps]}
             )
-    return {"of": len(recorded), "curves": curves}
+    return {"of": len(recorded), "drawn": MOST_DRAWN, "curves": curves}
 
 
 def _steps(record: Path) -> Steps:

@@ -22,8 +22,15 @@ def check_suffix(path: Path) -> None:
 
 def page(report: Report, arguments: Sequence[str], runs: Path) -> str:
     """The page of what ``arguments`` name, as ``report`` was built of them."""
-    title = ", ".join(Path(argument).stem if "/" in argument else argument for argument in arguments)
-    return document(report, title, payload(report, arguments, runs))
+    return document(report, ", ".join(map(_title, arguments)), payload(report, arguments, runs))
+
+
+def _title(argument: str) -> str:
+    """A file's name without its ending, a folder's name whole."""
+    path = Path(argument)
+    if path.suffix in (".csv", ".yaml", ".yml"):
+        return path.stem
+    return path.name or path.resolve().name
 
 
 def save(report: Report, arguments: Sequence[str], runs: Path, path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ def points_of(arguments: Sequence[str]) -> Points:
 
 
 def specs_of(rows: Sequence[Row], points: Points, arguments: Sequence[str], runs: Path) -> list[Spec | None]:
-    """A spec for each row; None for rows of documents, and where a point's description cannot be read."""
+    """A spec for each row; None for rows of documents, and where nothing that can be read describes what ran."""
     folders = [Path(argument) for argument in arguments if Path(argument).is_dir()]
     return [_spec(row, points, folders, runs) for row in rows]
 
@@ -45,13 +45,34 @@ def _spec(row: Row, points: Points, folders: Sequence[Path], runs: Path) -> Spec
     if row["origin"] == "predicted" and (row["point"], row["hash"]) in points:
         return points[row["point"], row["hash"]].document()
     for path in _places(row, folders, runs):
-        try:
-            content = json.loads(path.read_bytes())
-        except (OSError, ValueError):
-            continue
-        if isinstance(content, dict):
+        content = _read(path.read_bytes)
+        if content is not None and _is_of(content, row):
             return content
-    return None
+    return _in_record(Path(row["record"])) if row["record"] else None
+
+
+def _is_of(content: Spec, row: Row) -> bool:
+    """A folder may hold another point, or one that was rendered anew since it ran."""
+    return all(content.get(name) in (None, row[name]) for name in ("point", "hash"))
+
+
+def _in_record(record: Path) -> Spec | None:
+    """What the attempt says that it ran."""
+
+    def first_line() -> bytes:
+        with record.open("rb") as lines:
+            return lines.readline()
+
+    found = (_read(first_line) or {}).get("point")
+    return found if isinstance(found, dict) else None
+
+
+def _read(content: Callable[[], bytes]) -> Spec | None:
+    try:
+        found = json.loads(content())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _places(row: Row, folders: Sequence[Path], runs: Path) -> Iterator[Path]:

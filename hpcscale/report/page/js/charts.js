@@ -14,15 +14,17 @@ const MOST_TABLE_ROWS = 300;
 const cards = [];
 const PAUSE = 150; // milliseconds without a change before charts follow
 let waiting = null;
+let quietUntil = 0; // of performance.now()
 
 function addCard(chart) {
   const card = { chart, option: undefined, dirty: true, near: false, built: null };
-  card.plot = element("div", { class: "plot", id: `chart-${chart.id}` });
+  card.plot = element("div", { class: "plot", id: `chart-${chart.id}`, role: "application", "aria-roledescription": "chart", onkeydown: (event) => walked(card, event), onblur: () => { if (card.built) Plotly.Fx.unhover(card.plot); } });
+  card.live = element("p", { class: "hidden", role: "status" });
   card.choices = element("div", { class: "choices" });
   card.said = element("p", { class: "said" });
   card.none = element("p", { class: "empty", hidden: true }, "No row that is left has these figures.");
   card.table = element("details", { class: "alternative", ontoggle: () => fillTable(card) }, element("summary", {}, "Figures as a table"), element("div", { class: "scroll" }));
-  card.box = element("figure", { class: "card", "data-chart": chart.id }, element("figcaption", {}, element("h3", {}, chart.title), card.choices, card.said), card.plot, card.none, card.table);
+  card.box = element("figure", { class: "card", "data-chart": chart.id, "aria-busy": "true" }, element("figcaption", {}, element("h3", {}, chart.title), card.choices, card.said), card.plot, card.live, card.none, card.table);
   byId("grid").append(card.box);
   cards.push(card);
   nearby.observe(card.box);
@@ -34,18 +36,20 @@ const nearby = new IntersectionObserver((entries) => {
 }, { rootMargin: "300px" });
 
 /** One chart between two frames, and none while somebody types: nothing waits for charts. */
-function drawSoon(pause = 0) {
+function drawSoon() {
   clearTimeout(waiting);
   waiting = setTimeout(() => requestAnimationFrame(() => {
     const next = cards.find((card) => card.dirty && card.near);
     if (!next) return;
-    drawCard(next);
+    // between the timer and the frame somebody may have typed
+    if (performance.now() >= quietUntil) drawCard(next);
     drawSoon();
-  }), pause);
+  }), Math.max(0, quietUntil - performance.now()));
 }
 
 function drawCard(card, size = {}) {
   card.dirty = false;
+  card.box.removeAttribute("aria-busy");
   const built = card.chart.build(view.order, card.option);
   card.built = built;
   card.plot.hidden = card.table.hidden = !built;
@@ -60,8 +64,8 @@ function drawCard(card, size = {}) {
   const layout = baseLayout({ ...built.layout, ...legend.layout, ...size, height });
   layout.margin.b += legend.room;
   card.plot.style.height = `${height}px`;
-  card.plot.setAttribute("role", "img");
-  card.plot.setAttribute("aria-label", `${card.chart.title}: ${card.said.textContent}`);
+  prepareWalk(card, built.traces);
+  card.plot.setAttribute("aria-label", `${card.chart.title}: ${card.said.textContent}${card.curves.length ? "; arrow keys go from point to point, Enter opens a row" : ""}`);
   Plotly.react(card.plot, built.traces, layout, CONFIGURATION);
   if (!card.listens) card.plot.on("plotly_click", (event) => { const row = event.points[0].customdata; if (typeof row === "number") openDetail(row); });
   card.listens = true;
@@ -70,7 +74,8 @@ function drawCard(card, size = {}) {
 function drawChoices(card) {
   const options = card.built && card.built.options;
   if (!options || options.length < 2) return card.choices.replaceChildren();
-  return card.choices.replaceChildren(choice(`${card.chart.title}: what is shown`, options, card.built.option, (value) => { card.option = value; drawCard(card); }, false));
+  const list = () => choice(`${card.chart.title}: what is shown`, options, card.built.option, (value) => { card.option = value; drawCard(card); }, false);
+  return withFocus(card.choices, () => card.choices.replaceChildren(list()));
 }
 
 /** The chart's figures as text, made when somebody opens them. */
@@ -85,8 +90,12 @@ function fillTable(card) {
 }
 
 function redraw() {
-  for (const card of cards) card.dirty = true;
-  drawSoon(PAUSE);
+  for (const card of cards) {
+    card.dirty = true;
+    card.box.setAttribute("aria-busy", "true");
+  }
+  quietUntil = performance.now() + PAUSE;
+  drawSoon();
 }
 
 function drawCharts() {

@@ -3,6 +3,9 @@ const SHOWN_AS = { "%": (value) => `${significant(100 * value)} %`, GiB: (value)
 const checksOf = new Map();
 for (const check of data.checks) checksOf.set(check.row, [...(checksOf.get(check.row) ?? []), check]);
 let opened = null;
+let cameFrom = null; // what had the focus before the panel
+
+const FIGURES = new Set([...data.ways.map((way) => way.figure), "flops_per_token", "parameters"]);
 
 const wordOf = (figure) => (data.words[figure] ?? [figure])[0];
 
@@ -24,7 +27,7 @@ function product(way, write) {
 /** A figure's lines: the formula, the formula with numbers, what the document prints. */
 function derivation(figure, row) {
   if (figure === "flops_per_token") return (unpacked(data.flops)[row] ?? "").replace(/\^2/g, "²").split("\n").filter(Boolean);
-  const way = data.ways[unpacked(data.figures[figure])[row] ?? -1];
+  const way = data.ways[unpacked(data.figures[figure])[row] ?? -1]; // none: the figure stands there without a formula
   if (!way) return [];
   if (way.said) return [way.said];
   return [product(way, factorWord), product(way, (factor) => factorValue(factor, row))];
@@ -52,8 +55,10 @@ function intervalLine(figure, row) {
   const [low, high] = [fact(`${figure}_low`, row), fact(`${figure}_high`, row)];
   if (low === null || high === null) return null;
   const share = fact("origin", row) === "predicted" || figure.startsWith("predicted") ? "80 %" : "95 %";
-  const steps = fact("measured_steps", row);
-  const of = share === "95 %" && steps !== null ? `, ${plural(steps, "measured step")}` : "";
+  // repeats are runs, not steps
+  const [runs, steps] = [fact("repeats", row), fact("measured_steps", row)];
+  const counted = runs > 1 ? plural(runs, "run") : plural(steps ?? 0, "measured step");
+  const of = share === "95 %" && steps !== null ? `, ${counted}` : "";
   return element("p", { class: "formula" }, `${share} interval ${significant(low)} – ${significant(high)}${of}`);
 }
 
@@ -71,8 +76,9 @@ function pairs(entries) {
 
 function provenance(row) {
   const source = fact("source", row);
-  const file = data.documents.files[source];
   const line = fact("line", row);
+  // a study may be called as a table is, or as what every object has
+  const file = line !== null && Object.hasOwn(data.documents.files, source) ? data.documents.files[source] : null;
   const repeats = fact("repeats", row);
   const record = fact("record", row);
   return [
@@ -91,21 +97,21 @@ function provenance(row) {
 
 /** The row's spec as point.json has it, put together again from its keys. */
 function specOf(row) {
-  const spec = {};
+  const spec = Object.create(null); // a key may be called __proto__
   let found = false;
   for (const { path, values } of data.specs) {
     const value = unpacked(values)[row];
     if (value === undefined) continue;
     found = true;
     let at = spec;
-    for (const key of path.slice(0, -1)) at = at[key] ??= {};
+    for (const key of path.slice(0, -1)) at = at[key] ??= Object.create(null);
     at[path[path.length - 1]] = value;
   }
   return found ? spec : null;
 }
 
 const isGroup = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
-const written = (value) => (typeof value === "string" ? value : JSON.stringify(value));
+const written = (value) => (typeof value === "string" && value !== "" ? value : JSON.stringify(value));
 
 function specPart(spec, title) {
   const own = Object.entries(spec).filter(([, value]) => !isGroup(value)).map(([key, value]) => [key, written(value)]);
@@ -123,19 +129,22 @@ function settings(row) {
   return [element("h3", {}, "What ran"), pairs(stated)];
 }
 
-/** Open the panel of a row; `figure` is looked at first. */
-function openDetail(row, figure = null) {
-  opened = row;
+/** Open the panel of a row; `figure` is looked at first. The focus goes to the button called `focused`, else to the title. */
+function openDetail(row, figure = null, focused = null) {
   const panel = byId("detail");
+  if (!panel.contains(document.activeElement)) cameFrom = document.activeElement;
+  opened = row;
   const place = view.order.indexOf(row);
-  const step = (text, label, at) => element("button", { type: "button", "aria-label": label, disabled: at < 0 || at >= view.order.length || place < 0, onclick: () => { openDetail(view.order[at]); byId("detail").querySelector(`[aria-label="${label}"]`).focus(); } }, text);
-  const cards = Object.keys(data.words).filter((name) => name in data.figures || name === "flops_per_token" || name === "parameters").map((name) => figureCard(name, row)).filter(Boolean);
+  const step = (text, label, at) => element("button", { type: "button", "aria-label": label, disabled: at < 0 || at >= view.order.length || place < 0, onclick: () => openDetail(view.order[at], null, label) }, text);
+  const cards = Object.keys(data.words).filter((name) => FIGURES.has(name)).map((name) => figureCard(name, row)).filter(Boolean);
   panel.replaceChildren(
     element("div", { class: "bar" }, element("h2", { id: "detail-title", tabindex: "-1" }, `Row ${row + 1}`), step("‹", "Previous row", place - 1), step("›", "Next row", place + 1), element("button", { type: "button", "aria-label": "Close", onclick: () => panel.close() }, "✕")),
     element("div", { class: "inside" }, element("p", { class: "what" }, fact("point", row) ?? fact("series", row) ?? ""), element("h3", {}, "Figures, and how they came about"), cards.length ? element("div", { class: "figures" }, cards) : element("p", { class: "empty" }, "This row has no figures."), element("h3", {}, "Where it comes from"), provenance(row).filter(Boolean), settings(row)),
   );
   // Not modal: another row can be clicked while the panel stands there, and nothing behind it has to be made inert.
   if (!panel.open) panel.show();
+  const button = focused ? panel.querySelector(`[aria-label="${focused}"]:enabled`) : null;
+  (button ?? byId("detail-title")).focus({ preventScroll: true });
   markOpened();
   const card = figure ? panel.querySelector(`[data-figure="${figure}"]`) : null;
   if (card) {
@@ -150,13 +159,15 @@ function markOpened() {
   if (row) row.classList.add("opened");
 }
 
-/** Closing gives the focus back to the row that was looked at last. */
+/** Closing gives the focus back to the row that was looked at last, or to the chart or tile that it was opened from. */
 function prepareDetail() {
   const panel = byId("detail");
   panel.addEventListener("close", () => {
     markOpened();
     const button = byId("table").querySelector(`tr[data-row="${opened}"] button`);
-    if (button) button.focus();
+    const outside = cameFrom && cameFrom.isConnected && cameFrom !== document.body && !byId("table").contains(cameFrom);
+    const back = outside ? cameFrom : button ?? byId("table");
+    back.focus();
   });
   document.addEventListener("keydown", (event) => { if (event.key === "Escape" && panel.open) panel.close(); });
 }

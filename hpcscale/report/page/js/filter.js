@@ -9,30 +9,32 @@ let haystacks = null;
 /** Everything that a row says, in small letters; made when the first word is typed. */
 function haystack(row) {
   if (!haystacks) {
-    const names = ["point", "series", "note", "table", "printed"].filter(hasFact).map(facts);
+    const names = ["point", "series", "note", "table", "printed", "status"].filter(hasFact).map(facts);
     const cells = columns.map((column) => unpacked(column.cells));
-    haystacks = everyRow.map((at) => [...cells, ...names].map((values) => values[at] ?? "").join(" ").toLowerCase());
+    const shared = data.common.map(([, text]) => text).join(" "); // what stands above the table is said of every row
+    haystacks = everyRow.map((at) => [...cells, ...names].map((values) => values[at] ?? "").join(" ").concat(" ", shared).toLowerCase());
   }
   return haystacks[row];
 }
 
-const COMPARED = /^([^<>=]+)(<=|>=|<|>|=)(-?[\d.,]+(?:e\d+)?)$/i;
+const COMPARED = /^([^<>=]+)(<=|>=|<|>|=)(-?[\d.,]*(?:e[-+]?\d*)?)$/i;
 const HOLDS = { "<": (a, b) => a < b, ">": (a, b) => a > b, "<=": (a, b) => a <= b, ">=": (a, b) => a >= b, "=": (a, b) => a === b };
 const letters = (text) => text.toLowerCase().replace(/[^a-z0-9]/g, "");
 
-/** "mfu>40" as a test of rows; null where no column is called so. Numbers are compared as they are shown. */
+/** "mfu>40" as a test of rows; null where no column is called so. Numbers are compared as they are shown, once there is one. */
 function comparison(word) {
   const parts = COMPARED.exec(word);
   if (!parts) return null;
-  const column = columns.find((each) => each.numeric && letters(each.name).startsWith(letters(parts[1])));
+  const column = letters(parts[1]) && columns.find((each) => each.numeric && letters(each.name).startsWith(letters(parts[1])));
   if (!column) return null;
-  const limit = Number(parts[3].replace(/,/g, ""));
+  const limit = parseFloat(parts[3].replace(/,/g, ""));
+  if (Number.isNaN(limit)) return () => true;
   const numbers = unpacked(column.cells).map((text) => (text === null ? NaN : parseFloat(text.replace(/,/g, ""))));
   return (row) => HOLDS[parts[2]](numbers[row], limit);
 }
 
 function matching() {
-  const words = typed.split(/\s+/).filter(Boolean);
+  const words = typed.replace(/\s*(<=|>=|<|>|=)\s*/g, "$1").split(/\s+/).filter(Boolean);
   const tests = words.map((word) => {
     const small = word.toLowerCase();
     return comparison(word) ?? ((row) => haystack(row).includes(small));

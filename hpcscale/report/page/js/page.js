@@ -23,4 +23,5 @@ listeners.push(drawBest);
 drawCharts();
 prepareTheme();
 preparePrint();
+prepareMenus();
 document.documentElement.dataset.ready = "yes"; // tests wait for it

@@ -1,6 +1,7 @@
 // What all charts share: colours, axes in doublings, series, and how a chart is put on the page.
 const MARKERS = ["circle", "square", "triangle-up", "diamond", "triangle-down", "pentagon", "triangle-left", "triangle-right", "hexagon", "octagon"];
 const MOST_SERIES = 10; // named in one chart; more would share colours
+const MOST_TICKS = 12;
 const MOST_POINTS = 400; // drawn as SVG at once
 const DOUBLINGS = [1, 2, 4, 8, 16, 32, 64, 125, 250, 500]; // as report/axes.py
 const QUARTERS = [1, 1.25, 1.6, 2, 2.5, 3.2, 4, 5, 6.4, 8];
@@ -45,15 +46,17 @@ function told(names, between = /(\s+)/) {
   return { names: kept.map((name, i) => name || names[i]), common };
 }
 
-/** The series of the rows: of each size the row with the highest throughput. The largest first, `rest` unnamed. */
+/** The series of the rows: of each size the row with the highest throughput, `slower` ones counted. The largest first, `rest` unnamed. */
 function curvesOf(rows, figure) {
   const groups = new Map();
+  let slower = 0;
   for (const row of rows) {
     if (!completed(row) || !devicesOf(row) || fact(figure, row) === null) continue;
     const name = fact("series", row);
     if (!groups.has(name)) groups.set(name, new Map());
     const best = groups.get(name);
     const before = best.get(devicesOf(row));
+    if (before !== undefined) slower += 1;
     if (before === undefined || fact("tokens_per_second", row) > fact("tokens_per_second", before)) best.set(devicesOf(row), row);
   }
   const curves = [...groups].map(([name, best]) => ({ name: name ?? "", place: seriesPlaces.get(name), rows: [...best.values()].sort((a, b) => devicesOf(a) - devicesOf(b)) }));
@@ -64,7 +67,7 @@ function curvesOf(rows, figure) {
   if (seriesPlaces.size > MOST_SERIES) shown.forEach((curve, place) => { curve.place = place; });
   const { names, common } = told(shown.map((curve) => curve.name));
   shown.forEach((curve, i) => { curve.label = names[i]; });
-  return { shown, common, rest: curves.filter((curve) => !named.has(curve)).flatMap((curve) => curve.rows) };
+  return { shown, common, slower, rest: curves.filter((curve) => !named.has(curve)).flatMap((curve) => curve.rows) };
 }
 
 const hover = (row, lines) => [rowName(row, 70), ...lines].map(plain).join("<br>");
@@ -80,7 +83,7 @@ function curveTrace(curve, y, said, extra = {}) {
 function restTrace(rest, y, said) {
   const rows = thin(rest, MOST_POINTS);
   return {
-    type: "scatter", mode: "markers", name: `${plural(rest.length, "row")} of other series`, x: rows.map(devicesOf), y: rows.map(y), customdata: rows,
+    type: "scatter", mode: "markers", name: rows.length < rest.length ? `${rows.length} of ${plural(rest.length, "row")} of other series` : `${plural(rest.length, "row")} of other series`, x: rows.map(devicesOf), y: rows.map(y), customdata: rows,
     text: rows.map(said), hovertemplate: "%{text}<extra></extra>", marker: { color: ink("faint"), size: 5 },
   };
 }
@@ -94,7 +97,7 @@ function devicesAxis(rows) {
   const sizes = [...sizesOf(rows)].sort((a, b) => a - b);
   const [low, high] = [sizes[0] / 1.15, sizes[sizes.length - 1] * 1.15];
   const powers = Array.from({ length: 31 }, (_, k) => 2 ** k).filter((power) => power >= low && power <= high);
-  const ticks = powers.length > 1 ? powers : sizes;
+  const ticks = powers.length > 1 ? powers : thin(sizes, MOST_TICKS);
   const same = rows.every((row) => fact("nodes", row) === devicesOf(row));
   return axis(same ? "nodes" : "devices", { type: "log", range: [Math.log10(low), Math.log10(high)], tickvals: ticks, ticktext: ticks.map((tick) => grouped.format(tick)), minor: { showgrid: false } });
 }

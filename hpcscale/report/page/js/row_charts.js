@@ -1,7 +1,6 @@
 // Charts of rows beside each other, of steps, and of layouts.
 const MOST_BARS = 30;
 const MOST_BOXED = 800;
-const MOST_CURVES = 40;
 
 const someOf = (shown, all, what) => (shown < all ? `the first ${shown} of ${grouped.format(all)} ${what}, in the table's order` : `${grouped.format(all)} ${what}`);
 const barHeight = (number) => Math.max(220, 70 + 24 * number);
@@ -39,7 +38,7 @@ function termsChart(all, option = "seconds") {
   if (measured.length) traces.push({ type: "scatter", mode: "markers", name: "measured", y: measured.map(String), x: measured.map((row) => fact("step_seconds", row) * scale(row)), customdata: measured, marker: { symbol: "diamond", size: 10, color: ink("ink"), line: { color: ink("ground"), width: 1.5 } }, hovertext: measured.map((row) => hover(row, [`measured ${significant(fact("step_seconds", row))} s`])), hovertemplate: "%{hovertext}<extra></extra>" });
   return {
     traces, layout: { barmode: "stack", bargap: 0.3, xaxis: axis(option === "share" ? "% of the predicted step" : "seconds a step", { rangemode: "tozero" }), yaxis: rowsAxis(rows) }, height: barHeight(rows.length),
-    table: { head: ["row", ...data.terms.map((term) => term.name), "predicted", "measured"], rows: rows.map((row) => [row + 1, ...data.terms.map((term) => significant(unpacked(term.seconds)[row] ?? 0)), significant(sum(row)), measured.includes(row) ? significant(fact("step_seconds", row)) : "–"]) },
+    table: { head: ["row", ...data.terms.map((term) => `${term.name} (s)`), "predicted (s)", "measured (s)"], rows: rows.map((row) => [row + 1, ...data.terms.map((term) => significant(unpacked(term.seconds)[row] ?? 0)), significant(sum(row)), measured.includes(row) ? significant(fact("step_seconds", row)) : "–"]) },
     said: someOf(rows.length, able.length, "predicted rows"), options: TERM_OPTIONS, option,
   };
 }
@@ -74,12 +73,11 @@ function lossChart(all) {
   const curves = new Map(data.losses.curves.map((curve) => [curve.row, curve]));
   const able = all.filter((row) => curves.has(row));
   if (!able.length) return null;
-  const rows = able.slice(0, MOST_CURVES);
-  const points = Math.max(30, Math.floor(12000 / rows.length));
+  const rows = able.slice(0, data.losses.drawn);
   const traces = rows.map((row, place) => {
     const curve = curves.get(row);
-    const at = thin(curve.steps.map((_, i) => i), points);
-    return { type: "scatter", mode: "lines", name: plain(rowName(row, 42)), x: at.map((i) => curve.steps[i]), y: at.map((i) => curve.losses[i]), customdata: at.map(() => row), line: { color: colour(place), width: 1.6, dash: ["solid", "dash", "dot"][Math.floor(place / palette().length) % 3] }, text: at.map(() => hover(row, [])), hovertemplate: "%{text}<br>step %{x}: loss %{y:.5g}<extra></extra>", showlegend: rows.length <= MOST_SERIES };
+    const head = hover(row, []);
+    return { type: "scatter", mode: "lines", name: plain(rowName(row, 42)), x: curve.steps, y: curve.losses, customdata: curve.steps.map(() => row), line: { color: colour(place), width: 1.6, dash: ["solid", "dash", "dot"][Math.floor(place / palette().length) % 3] }, text: curve.steps.map((step, i) => `${head}<br>step ${grouped.format(step)}: loss ${significant(curve.losses[i], 5)}`), hovertemplate: "%{text}<extra></extra>", showlegend: rows.length <= MOST_SERIES };
   });
   const { of, curves: held } = data.losses;
   const spread = held.length < of ? `; the page holds ${held.length} of ${grouped.format(of)} curves` : "";
@@ -120,7 +118,8 @@ function layoutGroups(rows) {
   for (const row of known(rows, "tp")) {
     if (fact("tokens_per_second_per_device", row) === null || !completed(row)) continue;
     const key = layoutKey(row);
-    groups.set(key, [...(groups.get(key) ?? []), row]);
+    if (!groups.has(key)) groups.set(key, []);
+    groups.get(key).push(row);
   }
   const distinct = (part) => new Set(part.map(layoutOf)).size;
   return [...groups].filter(([, part]) => distinct(part) > 1).sort((a, b) => distinct(b[1]) - distinct(a[1]));
@@ -138,13 +137,13 @@ function layoutChart(rows, option) {
     if (before === undefined || fact("tokens_per_second_per_device", row) > fact("tokens_per_second_per_device", before)) best.set(layoutOf(row), row);
   }
   const cell = (tp, pp) => best.get(`${tp}x${pp}`);
-  const rate_ = (row) => (row === undefined ? null : fact("tokens_per_second_per_device", row));
+  const tokensRate = (row) => (row === undefined ? null : fact("tokens_per_second_per_device", row));
   const grid = (write) => tps.map((tp) => pps.map((pp) => write(cell(tp, pp))));
   return {
-    traces: [{ type: "heatmap", x: pps.map((pp) => `pp ${pp}`), y: tps.map((tp) => `tp ${tp}`), z: grid(rate_), customdata: grid((row) => row ?? null), text: grid((row) => (row === undefined ? "" : significant(rate_(row)))), texttemplate: "%{text}", hovertext: grid((row) => (row === undefined ? "" : hover(row, [`${significant(rate_(row))} tokens/s/device`]))), hovertemplate: "%{hovertext}<extra></extra>", hoverongaps: false, colorscale: "Cividis", xgap: 3, ygap: 3, colorbar: { title: { text: "tokens/s/device", side: "right" }, thickness: 12, outlinewidth: 0 } }],
+    traces: [{ type: "heatmap", x: pps.map((pp) => `pp ${pp}`), y: tps.map((tp) => `tp ${tp}`), z: grid(tokensRate), customdata: grid((row) => row ?? null), text: grid((row) => (row === undefined ? "" : significant(tokensRate(row)))), texttemplate: "%{text}", hovertext: grid((row) => (row === undefined ? "" : hover(row, [`${significant(tokensRate(row))} tokens/s/device`]))), hovertemplate: "%{hovertext}<extra></extra>", hoverongaps: false, colorscale: "Cividis", xgap: 3, ygap: 3, colorbar: { title: { text: "tokens/s/device", side: "right" }, thickness: 12, outlinewidth: 0 } }],
     layout: { xaxis: axis("pipeline stages", { type: "category", showgrid: false }), yaxis: axis("tensor parallel", { type: "category", showgrid: false }) },
     height: Math.max(220, 110 + 46 * tps.length),
-    table: { head: ["tp", "pp", "tokens/s/device", "row"], rows: tps.flatMap((tp) => pps.filter((pp) => cell(tp, pp) !== undefined).map((pp) => [tp, pp, significant(rate_(cell(tp, pp))), cell(tp, pp) + 1])) },
+    table: { head: ["tp", "pp", "tokens/s/device", "row"], rows: tps.flatMap((tp) => pps.filter((pp) => cell(tp, pp) !== undefined).map((pp) => [tp, pp, significant(tokensRate(cell(tp, pp))), cell(tp, pp) + 1])) },
     said: `best of each layout, ${key}`, options: groups.map(([name]) => [name, name]), option: key,
   };
 }

@@ -48,7 +48,7 @@ function linearOrDoubling(title, values) {
 
 /** A chart of one figure of each row against devices. */
 function againstDevices(rows, figure, { height, said, yAxis, ideal = null, heads, cells, errors = false, extra = () => [], shapes = [] }) {
-  const { shown, rest, common } = curvesOf(rows, figure);
+  const { shown, rest, common, slower } = curvesOf(rows, figure);
   const drawn = [...shown.flatMap((curve) => curve.rows), ...rest];
   if (!drawn.length) return null;
   const lines = shown.map((curve) => curveTrace(curve, curve.rows.map(height), said, errors ? { error_y: errorBars(curve.rows, height) } : {}));
@@ -58,8 +58,17 @@ function againstDevices(rows, figure, { height, said, yAxis, ideal = null, heads
   return {
     traces, layout: { xaxis: devicesAxis(drawn), yaxis: yAxis(drawn.map(height), traces), shapes },
     table: figureTable(shown, rest, heads, cells),
-    said: `${plural(shown.length, "series").replace(/seriess$/, "series")}${rest.length ? ` and ${plural(rest.length, "row")} of others` : ""}, ${grouped.format(Math.min(...sizes))} to ${grouped.format(Math.max(...sizes))} devices${common && shown.length > 1 ? `; all ${common}` : ""}`,
+    said: [
+      `${grouped.format(shown.length)} series${rest.length ? ` and ${plural(rest.length, "row")} of others` : ""}, ${sizeRange(sizes)}`,
+      common && shown.length > 1 ? `all ${common}` : "",
+      slower ? `of each size the fastest row, without ${grouped.format(slower)} slower` : "",
+    ].filter(Boolean).join("; "),
   };
+}
+
+function sizeRange(sizes) {
+  const [low, high] = [Math.min(...sizes), Math.max(...sizes)];
+  return low === high ? plural(low, "device") : `${grouped.format(low)} to ${grouped.format(high)} devices`;
 }
 
 const severalSizes = (rows) => sizesOf(known(rows, "tokens_per_second").filter(completed)).size > 1;

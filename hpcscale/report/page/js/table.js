@@ -113,10 +113,10 @@ function tableRow(row, indexes) {
   return made;
 }
 
-/** A click anywhere in a row opens it, at the figure that was clicked; selecting text does not. */
+/** A click anywhere in a row opens it, at the figure that was clicked; selecting text does not. Enter is a click without a count. */
 function clicked(event) {
   const row = event.target.closest("tr[data-row]");
-  if (!row || String(window.getSelection())) return;
+  if (!row || (event.detail > 0 && String(window.getSelection()))) return;
   const cell = event.target.closest("td[data-column]");
   const column = cell ? columns[Number(cell.dataset.column)] : null;
   openDetail(Number(row.dataset.row), column && column.raw ? column.raw.replace(/_published$|_low$/, "") : null);
@@ -144,7 +144,7 @@ function drawPages(start, shown) {
   if (view.order.length <= PAGE_SIZES[0]) return replaced("pages");
   const turn = (text, label, page, able) => element("button", { type: "button", "aria-label": label, disabled: !able, onclick: () => turnTo(page) }, text);
   const sizes = PAGE_SIZES.map((size) => [String(size), String(size)]);
-  return replaced(
+  return withFocus(byId("pages"), () => replaced(
     "pages",
     turn("«", "First page", 0, view.page > 0),
     turn("‹", "Previous page", view.page - 1, view.page > 0),
@@ -152,7 +152,7 @@ function drawPages(start, shown) {
     turn("›", "Next page", view.page + 1, view.page < last),
     turn("»", "Last page", last, view.page < last),
     choice("rows a page", sizes, String(view.size), (size) => { view.size = Number(size); turnTo(0); }),
-  );
+  ));
 }
 
 /** Which columns are shown. */

@@ -1,6 +1,7 @@
 // Numbers as people read them, and text as plotly.js must be given it.
-const grouped = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
-const fixed = Array.from({ length: 7 }, (_, decimals) => new Intl.NumberFormat("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals }));
+const EVEN = { roundingMode: "halfEven" }; // 2.5 is 2, as in the table, which Python rounds
+const grouped = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0, ...EVEN });
+const fixed = Array.from({ length: 7 }, (_, decimals) => new Intl.NumberFormat("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals, ...EVEN }));
 const sevenDigits = new Intl.NumberFormat("en-US", { maximumSignificantDigits: 7 });
 
 /** At least four significant digits, as in the table. */
