@@ -7,15 +7,16 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 FAILED, WRONG_INPUT = 1, 2
 _WAYS = {
-    errno.EACCES: "; change its permissions, or name another folder (--out)",
-    errno.ENOENT: "; make the folder that it lies in, or name another (--out)",
-    errno.ENOTDIR: "; a file stands where a folder should be, name another (--out)",
-    errno.EROFS: "; name a folder that can be written to (--out)",
-    errno.ENOSPC: "; free some space, or name another folder (--out)",
-    errno.EDQUOT: "; your quota is used up: free some space, or name another folder (--out)",
+    errno.EACCES: "; change its permissions, or name another folder ({option})",
+    errno.ENOENT: "; make the folder that it lies in, or name another ({option})",
+    errno.ENOTDIR: "; a file stands where a folder should be, name another ({option})",
+    errno.EROFS: "; name a folder that can be written to ({option})",
+    errno.ENOSPC: "; free some space, or name another folder ({option})",
+    errno.EDQUOT: "; your quota is used up: free some space, or name another folder ({option})",
 }
 
 
@@ -33,6 +34,15 @@ def report_input_errors() -> Iterator[None]:
         sys.exit(code)
 
 
+def _option_of(place: str) -> str:
+    """The option of this command line that named the place, or the folder that it lies in."""
+    for option, value in zip(sys.argv, sys.argv[1:], strict=False):
+        beside = os.path.dirname(value) and Path(place).parent == Path(value).parent  # noqa: PTH120 (a name alone has none)
+        if option.startswith("--") and (beside or Path(place).is_relative_to(value)):
+            return option
+    return "--out"
+
+
 def _explain(error: Exception) -> int:
     from hpcscale.spec.problems import InputError
 
@@ -46,7 +56,7 @@ def _explain(error: Exception) -> int:
         return FAILED
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""
-        way = _WAYS.get(error.errno or 0, "")
+        way = _WAYS.get(error.errno or 0, "").format(option=_option_of(str(error.filename or "")))
         print(f"hpcscale: {place}{error.strerror or error}{way}", file=sys.stderr)
         return FAILED
     print(

@@ -140,6 +140,12 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(cli: Cli, write: Callable
     assert done.stderr.endswith("Not a directory; a file stands where a folder should be, name another (--out)\n")
 
 
+def test_the_way_out_names_the_option_that_named_the_place(cli: Cli, write: Callable[[str, str], Path]) -> None:
+    write("pages", "a file where the folder should be")
+    done = cli("report", "torchtitan", "--html", "pages/page.html")
+    assert done.stderr.endswith("a file stands where a folder should be, name another (--html)\n")
+
+
 def test_a_reader_that_goes_away_is_no_error_message(cli: Cli, tmp_path: Path) -> None:
     import sys
 
