@@ -13,6 +13,7 @@ FAILED, WRONG_INPUT = 1, 2
 _WAYS = {
     errno.EACCES: "; change its permissions, or name another folder ({option})",
     errno.ENOENT: "; make the folder that it lies in, or name another ({option})",
+    errno.EEXIST: "; a file stands where a folder should be, name another ({option})",
     errno.ENOTDIR: "; a file stands where a folder should be, name another ({option})",
     errno.EROFS: "; name a folder that can be written to ({option})",
     errno.ENOSPC: "; free some space, or name another folder ({option})",
@@ -37,8 +38,9 @@ def report_input_errors() -> Iterator[None]:
 def _option_of(place: str) -> str:
     """The option of this command line that named the place, or the folder that it lies in."""
     for option, value in zip(sys.argv, sys.argv[1:], strict=False):
-        beside = os.path.dirname(value) and Path(place).parent == Path(value).parent  # noqa: PTH120 (a name alone has none)
-        if option.startswith("--") and (beside or Path(place).is_relative_to(value)):
+        folder = Path(value).parent
+        inside = Path(place).is_relative_to(value) or (folder.name and folder.is_relative_to(place))
+        if option.startswith("--") and place and (inside or (folder.name and Path(place).parent == folder)):
             return option
     return "--out"
 
