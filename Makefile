@@ -26,10 +26,10 @@ demo: $(INSTALLED) ## train a tiny GPT on 1 and 2 cores, print the scaling table
 	$(BIN)/hpcscale report studies/quickstart.yaml --runs $(DEMO)/runs --chart $(DEMO)/scaling.png > /dev/null
 	@echo "chart: $(DEMO)/scaling.png"
 
-# Tests of schedulers mostly wait, so they run beside the others, which compute: a worker for each of CI's two cores. Bytecode is
+# Tests of schedulers mostly wait, so they run beside the others; of those three at a time, for CI's two cores, since some wait too. Bytecode is
 # kept: a thousand processes start.
 SCHEDULERS := tests/slurm tests/pjm
-WORKERS ?= 2
+WORKERS ?= 3
 test: $(INSTALLED) ## run the whole test suite
 	@export OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=; \
 	$(BIN)/python -m pytest $(SCHEDULERS) > $(VENV)/schedulers.log 2>&1 & beside=$$!; \

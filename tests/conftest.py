@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from train import forks
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 Result = subprocess.CompletedProcess[str]
@@ -60,10 +60,7 @@ def cli(tmp_path: Path) -> Callable[..., Result]:
             "COLUMNS": "140",
             **variables,
         }
-        return subprocess.run(
-            [sys.executable, "-m", "hpcscale", *map(str, arguments)],
-            cwd=cwd or tmp_path, env=environment, input=stdin, capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
+        return forks.command(arguments, cwd or tmp_path, environment, stdin=stdin)
 
     return call
 

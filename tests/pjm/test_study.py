@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from train import forks
 
 from .system import PJM
 
@@ -64,7 +65,7 @@ class Site:
         path.write_text(text, encoding="utf-8")
 
     def call(self, *arguments: object, code: int | None = 0) -> subprocess.CompletedProcess[str]:
-        done = self.pjm.run(sys.executable, "-m", "hpcscale", *arguments)
+        done = forks.command(arguments, self.pjm.work, self.pjm.environment)
         assert code is None or done.returncode == code, done.stdout + done.stderr
         return done
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from train import forks
 
 from .cluster import Cluster, missing
 
@@ -92,10 +93,7 @@ class Site:
         return {**self.cluster.environment, **own}
 
     def call(self, *arguments: object, code: int | None = 0, **variables: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "hpcscale", *map(str, arguments)], cwd=self.folder,
-            env={**self.environment, **variables}, capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
+        done = forks.command(arguments, self.folder, {**self.environment, **variables})
         assert code is None or done.returncode == code, done.stdout + done.stderr
         return done
 

@@ -1,4 +1,4 @@
-"""Imports what ranks import once, then forks a rank for every request of forks.py, until that is gone.
+"""Imports what ranks (or commands) import once, then forks one for every request of forks.py, until that is gone.
 
 A rank is a process and a session of its own with the environment, folder and files that were asked for. It does what
 ``python PROGRAM ARGUMENTS`` does, without the two to five seconds that torch and its parts take to be imported.
@@ -6,19 +6,26 @@ A rank is a process and a session of its own with the environment, folder and fi
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
+import importlib
 import json
 import os
+import pkgutil
 import runpy
 import select
 import signal
 import socket
 import sys
+import tempfile
+import threading
+import traceback
 from pathlib import Path
 from typing import Any
 
 LARGEST_REQUEST = 1 << 20
+APART = ("hpcscale.train.mpi", "hpcscale.jobs.executors")  # they start MPI, or belong to submitit
 
 
 def import_everything() -> None:
@@ -29,6 +36,20 @@ def import_everything() -> None:
     import hpcscale.train.sharded  # noqa: F401
 
     gc.freeze()  # pages that the collector does not touch stay shared
+
+
+def import_commands() -> None:
+    """All that a command may import, torch too: most of a short command's time is this."""
+    import matplotlib.backends.backend_agg
+    import matplotlib.backends.backend_pdf
+    import matplotlib.backends.backend_svg  # noqa: F401
+
+    import hpcscale
+
+    for each in pkgutil.walk_packages(hpcscale.__path__, "hpcscale."):
+        if not each.name.startswith(APART) and not each.name.endswith("__main__"):
+            importlib.import_module(each.name)
+    gc.freeze()
 
 
 def serve(connection: socket.socket) -> dict[str, Any]:
@@ -85,6 +106,7 @@ def become(request: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
+    tempfile.tempdir = None  # this environment's, not the server's
 
 
 def run(program: list[str], arguments: list[str]) -> None:
@@ -100,9 +122,28 @@ def run(program: list[str], arguments: list[str]) -> None:
         runpy.run_path(program[0], run_name="__main__")
 
 
+def run_and_leave(program: list[str], arguments: list[str]) -> None:
+    """As the end of an interpreter, but without taking apart all that the server has imported: that takes half a second."""
+    code: object = 1
+    try:
+        run(program, arguments)
+        code = 0
+    except SystemExit as wish:
+        code = wish.code
+    except BaseException:
+        traceback.print_exc()
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    if isinstance(code, str):
+        print(code, file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
+
+
 if __name__ == "__main__":
     sys.path.pop(0)  # this file's folder
-    import_everything()
+    {"ranks": import_everything, "commands": import_commands}[sys.argv[2]]()
     asked = serve(socket.socket(fileno=int(sys.argv[1])))
     become(asked)
-    run(asked["program"], asked["arguments"])
+    (run_and_leave if sys.argv[2] == "commands" else run)(asked["program"], asked["arguments"])

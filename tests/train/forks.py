@@ -1,6 +1,7 @@
 """Ranks as real processes, forked from one that has imported torch (fork_server.py): half of a short run is importing it.
 
-``forks.start(...)`` is subprocess.Popen as far as tests use it; ``forks.world(...)`` starts ranks that meet, and waits for them.
+``forks.start(...)`` is subprocess.Popen as far as tests use it; ``forks.world(...)`` starts ranks that meet, and waits for them;
+``forks.command(...)`` runs ``hpcscale`` as subprocess.run would, forked from a process that has imported all that commands import.
 Where the start itself is looked at (launchers, the command line), processes are started anew.
 """
 
@@ -65,7 +66,8 @@ class Fork:
 class Server:
     """fork_server.py, and how the ranks that it started ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: str) -> None:
+        """``kind``: ``ranks`` or ``commands``, what is imported."""
         self.folder = Path(tempfile.mkdtemp(prefix="forks-"))
         self._codes: dict[int, int] = {}
         self._numbers = itertools.count()
@@ -74,7 +76,7 @@ class Server:
         environment = {**clean_environment(), "OMP_NUM_THREADS": "1"}
         path = os.pathsep.join(filter(None, [str(REPOSITORY), environment.get("PYTHONPATH")]))
         self._process = subprocess.Popen(
-            [sys.executable, program, str(theirs.fileno())], env={**environment, "PYTHONPATH": path},
+            [sys.executable, program, str(theirs.fileno()), kind], env={**environment, "PYTHONPATH": path},
             pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         theirs.close()
@@ -118,15 +120,45 @@ class Server:
         return message
 
 
-_server: list[Server] = []
+_servers: dict[str, Server] = {}
+# What Python reads before a program does: a fork cannot have its own.
+_OF_PYTHON = ("PYTHON", "LC_", "LANG")
+
+
+def _server(kind: str) -> Server:
+    if kind not in _servers:
+        _servers[kind] = Server(kind)
+        atexit.register(_servers[kind].close)
+    return _servers[kind]
 
 
 def start(program: Sequence[str], arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> Fork:
     """A process like ``python PROGRAM ARGUMENTS``; program: ``("-m", module)``, ``("-c", text)`` or ``(path,)``."""
-    if not _server:
-        _server.append(Server())
-        atexit.register(_server[0].close)
-    return _server[0].start(program, arguments, environment, folder)
+    return _server("ranks").start(program, arguments, environment, folder)
+
+
+def command(
+    arguments: Sequence[object],
+    folder: Path,
+    environment: Mapping[str, str],
+    timeout: float = 300,
+    stdin: str | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """``hpcscale ARGUMENTS``. With text to read, or another Python than this one, a process of its own."""
+    words = [str(each) for each in arguments]
+    differ = {name for name in {*environment, *os.environ} if environment.get(name) != os.environ.get(name)}
+    if stdin is not None or any(name.startswith(_OF_PYTHON) for name in differ):
+        return subprocess.run(
+            [sys.executable, "-m", "hpcscale", *words], cwd=folder, env=environment, input=stdin, capture_output=True,
+            text=True, timeout=timeout, check=False,
+        )  # fmt: skip
+    fork = _server("commands").start(("-m", "hpcscale"), words, environment, folder)
+    try:
+        out, err = fork.communicate(timeout)
+    finally:
+        fork.kill()
+    assert fork.returncode is not None
+    return subprocess.CompletedProcess(["hpcscale", *words], fork.returncode, out, err)
 
 
 def world(
