@@ -26,8 +26,8 @@ demo: $(INSTALLED) ## train a tiny GPT on 1 and 2 cores, print the scaling table
 	$(BIN)/hpcscale report studies/quickstart.yaml --runs $(DEMO)/runs --chart $(DEMO)/scaling.png > /dev/null
 	@echo "chart: $(DEMO)/scaling.png"
 
-# Tests of schedulers mostly wait, so they run beside the others; of those three at a time, for CI's two cores, since some wait too. Bytecode is
-# kept: a thousand processes start.
+# Tests of schedulers mostly wait, so they run beside the others, of which a third worker runs while two wait: CI has two cores.
+# Bytecode is kept: a thousand processes start.
 SCHEDULERS := tests/slurm tests/pjm
 WORKERS ?= 3
 test: $(INSTALLED) ## run the whole test suite

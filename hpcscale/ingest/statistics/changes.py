@@ -16,9 +16,8 @@ from itertools import pairwise
 
 import numpy as np
 
-ALARM = (
-    1e-4  # of each of the two tests, by their limits for long runs: in all 1 % at most (benchmarks/step_statistics.py)
-)
+# Of each of the two tests, by their limits for long runs: in all 1 % at most (benchmarks/step_statistics.py).
+ALARM = 1e-4
 LEAST = 0.02  # a smaller change of the median is of no interest
 # Found by simulation (benchmarks/step_statistics.py), so that a run raises a false alarm in 1 % at any correlation up to 0.8:
 _BIAS = 2.5  # times Kendall's bias is taken off r, since the cuts are where the parts look flattest
