@@ -59,3 +59,13 @@ def test_the_rank_that_fails_is_named(mpi: PJM, way: str, code: int, words: str)
     out, err = submit(mpi, f"program.py {way}", 2)
     assert out == f"code {code}\n"
     assert words in err
+
+
+def test_ranks_that_mpich_does_not_end_are_ended(mpi: PJM) -> None:
+    launcher = mpi.work / "launcher.sh"
+    launcher.write_text('#!/bin/bash\necho "1.0 3" > "$(dirname "${@: -1}")/failed.1"\nexec sleep 600\n')
+    launcher.chmod(0o755)
+    mpi.login(FAKEPJM_MPIEXEC=str(launcher))
+    out, err = submit(mpi, "program.py none", 2)
+    assert out == "code 3\n"
+    assert "PLE 0014 plexec The process terminated abnormally.(rank=1)" in err

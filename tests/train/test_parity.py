@@ -144,7 +144,7 @@ def test_a_dropped_all_reduce_is_seen(two: World, one) -> None:
 @pytest.mark.parametrize("family", cases.FAMILIES)
 def test_the_comparison_trains_and_clips(one, family: str) -> None:
     losses, norms = zip(*one[family], strict=True)
-    assert losses[-1] < losses[0] - 0.1
+    assert losses[-1] < losses[0] - 0.05
     assert sum(norm > 0.5 for norm in norms) > len(norms) / 2, "the norm seldom reached gradient_clip"
 
 

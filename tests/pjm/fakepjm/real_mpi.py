@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # MPICH takes PMIX_NAMESPACE for the offer of a PMIx server; its own launcher speaks the first PMI.
 VARIABLES = {"MPIR_CVAR_PMI_VERSION": "1"}
+PATIENCE, POLL = 10.0, 0.2  # seconds
 # What MPICH prints in a rank that calls MPI_Abort.
 ABORTED = b"application called MPI_Abort"
 SHIM = "import sys; sys.path.insert(0, sys.argv[1]); from fakepjm.real_mpi import as_rank; as_rank(sys.argv[2])"
@@ -44,16 +45,27 @@ def start(run: Run) -> int:
     packages = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     command = [program, "-launcher", "fork", "-n", str(run.started), sys.executable, "-IS", "-c", SHIM, packages, plan]
     with open(os.path.join(folder, "mpiexec.log"), "wb") as log:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False)
+        started = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    code = wait(started, folder)
     processes.kill_below(os.getpid())
-    aborting = (
-        next((rank for rank in range(run.started) if printed_abort(run, rank)), None) if done.returncode else None
-    )
+    aborting = next((rank for rank in range(run.started) if printed_abort(run, rank)), None) if code else None
     run.files.drop_empty(run.started)
     if aborting is not None:
-        return run.explain(aborting, done.returncode, aborted=True)
-    failure = first_failure(folder, done.returncode)
+        return run.explain(aborting, code, aborted=True)
+    failure = first_failure(folder, code)
     return run.explain(*failure, aborted=False) if failure else 0
+
+
+def wait(started: subprocess.Popen[bytes], folder: str) -> int:
+    """MPICH's exit code. It ends the other ranks when one has failed; where it does not, as happens on a busy host, PLE would."""
+    patience = PATIENCE
+    while True:
+        try:
+            return started.wait(timeout=POLL)
+        except subprocess.TimeoutExpired:
+            patience -= POLL if first_failure(folder, 0) else 0
+            if patience <= 0:
+                started.kill()
 
 
 def host_mpiexec() -> str | None:
