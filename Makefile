@@ -63,10 +63,11 @@ benchmark-training: $(INSTALLED) ## measure training on this CPU against Hugging
 benchmark-jobs: $(INSTALLED) ## measure submit and status of 1,000 points on a real Slurm against bare sbatch and squeue
 	$(BIN)/python benchmarks/jobs.py
 
-benchmark-cost: $(INSTALLED) ## measure predictions on published rows, and plan and search on many layouts
+benchmark-cost: $(INSTALLED) ## measure predictions on published rows and here, and plan and search on many layouts
 	$(BIN)/python benchmarks/prediction.py
 	$(BIN)/python benchmarks/plan.py
 	$(BIN)/python benchmarks/search.py
+	$(BIN)/python benchmarks/local.py
 
 benchmark-report: $(INSTALLED) ## measure reports of 10,000 points, the page in Chromium, and imports of large logs
 	$(BIN)/python benchmarks/report.py
