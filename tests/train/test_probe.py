@@ -15,7 +15,7 @@ import torch
 from hpcscale.record import probe as record
 from hpcscale.spec.probe import FULL, Sizes
 from hpcscale.train.failures import Ended
-from hpcscale.train.probe import memory, messages, precisions, products, repeat
+from hpcscale.train.probe import beside, memory, messages, precisions, products, repeat
 from hpcscale.train.probe.clock import Clock
 from hpcscale.train.probe.ranks import Ranks
 
@@ -175,6 +175,27 @@ def test_a_cpu_measures_what_it_has_instructions_for(
 )
 def test_nodes_are_groups_only_where_they_are_equal_and_in_order(hosts: str, each: int | None) -> None:
     assert messages.ranks_per_node(list(hosts)) == each
+
+
+def test_a_collective_is_begun_before_the_product_and_waited_for_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+
+    class Work:
+        def wait(self) -> None:
+            said.append("done")
+
+    def begin(async_op: bool) -> Work:
+        said.append(f"begun, async {async_op}")
+        return Work()
+
+    monkeypatch.setattr(beside, "COLLECTIVES", {"all_reduce": lambda *_: begin})
+    monkeypatch.setattr(beside.products, "linear", lambda *_: lambda: said.append("product"))
+    group = messages.Group(None, 2, "node", None)  # type: ignore[arg-type]
+    (case,) = beside.cases(group, Sizes(hidden=(32,), tokens=(16,)), "fp32", CPU)
+    case.prepare()()
+    assert said == ["begun, async True", "product", "done"]
+    case.parts["product_seconds"]()()
+    assert said[3:] == ["product"]
 
 
 # --- real ranks

@@ -37,9 +37,9 @@ class Shape:
 @dataclass(frozen=True)
 class Bulk:
     """``shape``: as of the last step that was read; None while none is known. ``columns``: the values of a record's lines in their
-    order, as :func:`hpcscale.record.writer.step_lines` takes them (``step`` only where it is not the number printed), and the number of planned steps, from the steps and the texts of
-    the groups behind them; None where it has to be seen line by line. ``head``: with what a step's text starts, where it has
-    several lines. ``before``: called before its steps are told."""
+    order, as :func:`hpcscale.record.writer.step_lines` takes them (``step`` only where it is not the number printed), and the
+    number of planned steps, from the steps and the texts of the groups behind them; None where it has to be seen line by line.
+    ``head``: with what a step's text starts, where it has several lines. ``before``: called before its steps are told."""
 
     shape: Callable[[], Shape | None]
     columns: Callable[[list[int], Sequence[Texts]], tuple[Columns, int | None] | None]
