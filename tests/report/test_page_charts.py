@@ -200,3 +200,29 @@ def test_charts_and_panel_have_the_figures_in_their_units(open_page: Open):
     page.locator("#table tbody button").last.click()
     expect(page.locator("[data-figure=peak_memory_bytes] .value")).to_have_text("16.00 GiB")
     expect(page.locator("[data-figure=efficiency] .value")).to_have_text("80.00 %")
+
+
+def test_mfu_by_convention_is_tokens_times_each_conventions_flops_over_the_peak(shared_page: Open):
+    page = shared_page("megatron_30b_fugaku")
+    card = drawn(page, "conventions")
+    traces = page.evaluate("document.getElementById('chart-conventions').data.map(t => ({ row: t.customdata[0], mfu: Object.fromEntries(t.x.map((name, i) => [name, t.y[i]])), filled: t.x.filter((_, i) => t.marker.symbol[i] === 'circle') }))")  # fmt: skip
+    (second,) = (each for each in traces if each["row"] == 1)
+    # 192 nodes of 6.144 TFLOP/s: 4.4043 tokens/s each, of a model with 29,977,507,840 parameters, 48 layers, 7168 wide, over 2,048
+    whole = 6 * 29_977_507_840 + 12 * 48 * 7168 * 2048
+    assert second["mfu"]["6N"] == pytest.approx(100 * 4.404301 * whole / 6.144e12, rel=1e-6)
+    assert second["mfu"]["eq3-hardware"] == pytest.approx(100 * 1.1020193 / 6.144 * 3 / 4, rel=1e-6), "a pass of four was recomputed"
+    assert second["filled"] == ["eq3-hardware"], "the document counts so"
+    card.get_by_text("Figures as a table").click()
+    expect(card.get_by_role("row", name=f"2 {second['mfu']['palm-full']:.2f} {second['mfu']['6N']:.2f} ")).to_be_visible()
+
+
+def test_a_heat_map_shows_the_fastest_row_of_each_layout(open_page: Open):
+    rows = [
+        {"model": "m", "machine": "x", "devices": 8, "tp": tp, "pp": pp, "tokens_per_second": 8 * rate, "tokens_per_second_per_device": rate}
+        for tp, pp, rate in ((1, 1, 3.0), (1, 1, 5.0), (1, 1, 4.0), (2, 1, 2.0), (2, 4, 1.0))
+    ]  # fmt: skip
+    page = open_page(rows_of(*rows))
+    drawn(page, "layouts")
+    (found,) = page.evaluate("document.getElementById('chart-layouts').data.map(t => ({ x: t.x, y: t.y, z: t.z, rows: t.customdata }))")  # fmt: skip
+    assert (found["x"], found["y"]) == (["pp 1", "pp 4"], ["tp 1", "tp 2"])
+    assert (found["z"], found["rows"]) == ([[5, None], [2, 1]], [[1, None], [3, 4]])
