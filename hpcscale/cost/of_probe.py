@@ -46,6 +46,7 @@ def constants(probes: Sequence[Probe], precision: str, have: Hardware) -> dict[s
     first, last = probes[0], probes[-1]
     found: dict[str, float] = {}
     products = _products(first, precision)
+    slower = bursts(first.matmuls)
     if products:
         found["matmul"] = min(1.0, _typical(products, have))
     attention = [each for each in first.attentions if each.dtype == precision] or list(first.attentions)
@@ -57,15 +58,17 @@ def constants(probes: Sequence[Probe], precision: str, have: Hardware) -> dict[s
             * (1 + shape / each.head_size) / each.seconds
             for each in attention
         ]  # fmt: skip
-        found["attention"] = median(shares)
+        found["attention"] = median(shares) / slower
     if first.launches and have.kind.kind == "cpu":
-        found["launch"] = _KERNELS * median(each.seconds for each in first.launches)
+        found["launch"] = _KERNELS * median(each.seconds for each in first.launches) * slower
     if have.kind.kind == "cpu" and first.memory:
-        found["elementwise"] = 1.0  # the bandwidth was measured as such a pass reaches it
+        found["elementwise"] = slower  # the bandwidth was measured as such a pass reaches it
     if have.kind.kind == "cpu":
         # measured among others, kernels are as slow as they will be
-        slower = crowding(first, last) if last.ranks > first.ranks else _NOT_AT_ALL
-        found.update({} if slower is None else {"crowding": slower})
+        crowd = crowding(first, last) if last.ranks > first.ranks else _NOT_AT_ALL
+        found.update({} if crowd is None else {"crowding": crowd})
+    if last.ranks > 1 and last.matmuls:
+        found["waiting"] = waiting(last.matmuls)
     found.update(_messages(last, have))
     return found
 
@@ -95,13 +98,35 @@ def disturbance(found: Sequence[Beside]) -> float:
 
 def crowding(alone: Probe, full: Probe) -> float | None:
     """How much slower the same products are where all ranks of a node work, as a share; None without a common shape."""
-    single = {(each.dtype, each.m, each.n, each.k): each.seconds for each in alone.matmuls}
-    ratios = [
-        each.seconds / single[each.dtype, each.m, each.n, each.k]
-        for each in full.matmuls
-        if (each.dtype, each.m, each.n, each.k) in single
-    ]
-    return max(_NOT_AT_ALL, median(ratios) - 1) if ratios else None
+    single = {(each.dtype, each.m, each.n, each.k): each for each in alone.matmuls}
+    common = [each for each in full.matmuls if (each.dtype, each.m, each.n, each.k) in single]
+    if not common:
+        return None
+    before = sum(_in_a_row(single[each.dtype, each.m, each.n, each.k]) for each in common)
+    return max(_NOT_AT_ALL, sum(_of_ranks(each) for each in common) / before - 1)
+
+
+def bursts(products: Sequence[Matmul]) -> float:
+    """How many times their median products take on average: at least 1, and 1 where the record has no means."""
+    usual = sum(each.seconds for each in products)
+    return max(1.0, sum(_in_a_row(each) for each in products) / usual) if products else 1.0
+
+
+def waiting(products: Sequence[Matmul]) -> float:
+    """How much longer than the average rank the slowest takes for one product, which is what collectives wait for, as a share.
+
+    All shapes together, each as often as the other: a burst hits few of them.
+    """
+    longest = sum(_in_a_row(each) for each in products)
+    return max(_NOT_AT_ALL, longest / sum(_of_ranks(each) for each in products) - 1)
+
+
+def _in_a_row(each: Matmul) -> float:
+    return each.mean_seconds or each.seconds
+
+
+def _of_ranks(each: Matmul) -> float:
+    return each.rank_seconds or each.seconds
 
 
 def _products(probe: Probe, precision: str) -> list[Matmul]:
@@ -111,17 +136,18 @@ def _products(probe: Probe, precision: str) -> list[Matmul]:
 def _typical(products: list[Matmul], have: Hardware) -> float:
     """Share of the peak that products reach once their operands' way through memory is taken off.
 
-    seconds = flops / (peak x share) beside traffic x bytes / bandwidth, as cost/time.py adds them up; the best quarter of
-    the shapes counts, since the small ones are ruled by what the other constants say.
+    seconds = flops / (peak x share) beside traffic x bytes / bandwidth, as cost/time.py adds them up. All FLOPs over all
+    seconds, bursts included: large shapes rule both, as they do in training (the small ones are ruled by what the other
+    constants say), and a clock that drifts while the probe runs is averaged.
     """
     traffic = float(values_of([have.kind])["traffic"][0])
-    shares = []
+    computing = 0.0
     for each in products:
         element = {"fp64": 8, "fp32": 4, "tf32": 4}.get(each.dtype, 2)
         operands = traffic * element * (each.m * each.k + each.k * each.n + each.m * each.n) / have.bandwidth
-        left = each.seconds**2 - operands**2
-        shares.append(each.flops / have.peak / (left**0.5 if left > 0 else each.seconds))
-    return float(np.quantile(shares, 0.75))
+        left = _in_a_row(each) ** 2 - operands**2
+        computing += left**0.5 if left > 0 else _in_a_row(each)
+    return sum(each.flops for each in products) / have.peak / computing
 
 
 def _messages(probe: Probe, have: Hardware) -> dict[str, float]:

@@ -90,8 +90,13 @@ def step(cases: Cases, values: Values) -> Step:
     layer = _layer(c, k, t, products_again, attention_again)
     layer = {name: seconds * (1.0 if name in _MESSAGES else crowd) for name, seconds in layer.items()}
     logits = _logits(c, k, t) * crowd
+    # A layer with collectives takes as long as the slowest rank's part of it.
+    waited = k["waiting"] * np.sum([seconds for name, seconds in layer.items() if name not in _MESSAGES], axis=0)
+    layer["tp"] = layer["tp"] + np.where(c.tp > 1, waited, 0.0)
+    layer["cp"] = layer["cp"] + np.where((c.cp > 1) & (c.tp == 1), waited, 0.0)
     work = sum(layer.values())
     exposed = _fsdp_exposed(c, k, np.asarray(work), m)
+    exposed = exposed + np.where(c.is_fsdp & (c.shards > 1) & (c.pp == 1) & (c.tp * c.cp == 1), waited, 0.0)
 
     # The slowest stage: the fullest, or the last, which has the output layer too.
     full = c.most_layers * (work + exposed)
@@ -249,4 +254,15 @@ def _gradients(c: Cases, k: Values) -> Floats:
     # hsdp reduces its shards over the replicas of the sharded group
     outer = np.maximum(n / c.shards, 1)
     across = k["exposed"] * 2 * (outer - 1) / outer * whole / c.shards / (c.network * k["network"])
-    return np.where(c.is_fsdp, across, np.where(n > 1, reduce + gather, 0.0))
+    return np.where(c.is_fsdp, across + _outside_layers(c, k), np.where(n > 1, reduce + gather, 0.0))
+
+
+def _outside_layers(c: Cases, k: Values) -> Floats:
+    """Seconds that FSDP takes to gather the embedding (and an output layer of its own) before the first layer and to scatter its
+    gradients after the last: there is no work to hide either. Under a pipeline once a step."""
+    n = c.shards
+    weights = c.embedding * (1 + ((c.pp == 1) & c.untied))
+    once = 2 * c.element * weights * (n - 1) / n / ring_rate(c, n, c.tp, k) + 2 * k["latency"] * np.log2(
+        np.maximum(n, 2)
+    )
+    return np.where(c.is_fsdp & (n > 1), once * np.where(c.pp > 1, 1.0, c.micro_batches), 0.0)

@@ -1,7 +1,8 @@
 """What ``hpcscale probe`` measured: the lines with schema ``probe`` of its record, one measurement each.
 
 Every line has ``kind``, ``dtype``, ``seconds`` (the median over ``repeats``, each the slowest rank's), ``seconds_low`` and
-``seconds_high`` (the median's 95 % interval), and, by kind:
+``seconds_high`` (the median's 95 % interval), ``mean_seconds`` (their mean), ``rank_seconds`` (the mean over repeats and ranks,
+slow or not; neither in records of older versions), and, by kind:
 
 ``matmul``     ``m, n, k`` ([m, k] times the transpose of [n, k], as a linear layer does), ``flops``, ``flops_per_second``
 ``attention``  ``batch, heads, sequence, head_size, causal``: forward and backward; ``flops``, ``flops_per_second``
@@ -53,7 +54,11 @@ def bus_factor(kind: str, ranks: int) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """Seconds of one call: the median over ``repeats`` and its 95 % interval; the slowest rank counts."""
+    """Seconds of one call: the median over ``repeats`` and its 95 % interval; the slowest rank counts.
+
+    ``mean_seconds`` is what one of many calls in a row takes, bursts included; ``rank_seconds`` the same of ranks that wait for
+    no other one. None if the record does not say.
+    """
 
     kind: str
     dtype: str  # fp64, fp32, tf32, bf16, fp16
@@ -61,6 +66,8 @@ class Measurement:
     seconds_low: float
     seconds_high: float
     repeats: int
+    mean_seconds: float | None = None
+    rank_seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +171,13 @@ class Beside(Measurement):
 
 
 _RATES = ("flops", "flops_per_second", "bytes_per_second", "bus_bytes_per_second")
-_TYPES: dict[str, type | tuple[type, ...]] = {"int": int, "float": (int, float), "str": str, "bool": bool}
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "int": int,
+    "float": (int, float),
+    "float | None": (int, float, type(None)),
+    "str": str,
+    "bool": bool,
+}
 KINDS: dict[str, type[Measurement]] = {
     "matmul": Matmul,
     "attention": Attention,

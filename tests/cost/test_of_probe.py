@@ -64,16 +64,33 @@ def test_rates_are_the_best_product_and_the_best_pass_over_memory() -> None:
     assert of_probe.rates([probe(product(1e11))], "bf16") == {}, "measured in another precision"
 
 
-def test_products_reach_the_share_of_the_best_quarter(have: Hardware) -> None:
-    rates = (1e11, 2e11, 3e11, 4e11, 5e11)
-    found = of_probe.constants([probe(*map(product, rates))], "fp32", have)
-    assert found["matmul"] == pytest.approx(0.4, rel=1e-3)
+def test_products_reach_all_their_flops_over_all_their_seconds(have: Hardware) -> None:
+    lines = [product(5e11, m=8000), product(2e11, m=4000), product(1e9, m=10)]  # 32, 40 and 20 ms
+    found = of_probe.constants([probe(*lines)], "fp32", have)
+    assert found["matmul"] == pytest.approx((16 + 8 + 0.02) / (32 + 40 + 20), rel=1e-3)
 
 
 def test_ranks_in_company_are_as_much_slower_as_the_same_products_are(have: Hardware) -> None:
     alone = probe(product(2e11), product(2e11, m=2000), ranks=1)
     full = probe(product(1.6e11), product(1.6e11, m=2000), product(1e9, m=3000), ranks=2)
     assert of_probe.constants([alone, full], "fp32", have)["crowding"] == pytest.approx(0.25)
+
+
+def test_products_that_come_in_bursts_are_slower_in_a_row_than_their_median(have: Hardware) -> None:
+    steady, uneven = product(2e11), replace(product(2e11, m=3000), mean_seconds=0.05)  # 10 ms, 30 ms
+    found = of_probe.constants([probe(steady, uneven, Launch(**timed("launch", 5e-6)))], "fp32", have)
+    assert found["matmul"] == pytest.approx(0.2 * 40 / 60, rel=1e-3)
+    assert found["launch"] == pytest.approx(100 * 5e-6 * 1.5)
+    assert of_probe.bursts([replace(steady, mean_seconds=0.001)]) == 1.0, "no mean makes it faster"
+
+
+def test_company_slows_what_ranks_take_on_average_and_waiting_is_the_rest(have: Hardware) -> None:
+    alone = probe(replace(product(2e11), mean_seconds=0.0125), ranks=1)
+    full = probe(replace(product(1e11), mean_seconds=0.0225, rank_seconds=0.015), product(1e11, m=3000), ranks=2)
+    found = of_probe.constants([alone, full], "fp32", have)
+    assert found["crowding"] == pytest.approx(0.2), "15 ms where 12.5 ms were taken alone"
+    assert found["waiting"] == pytest.approx((22.5 + 60) / (15 + 60) - 1), "a shape without means has nothing to add"
+    assert "waiting" not in of_probe.constants([alone], "fp32", have), "a single rank waits for nobody"
 
 
 def test_a_link_is_the_harmonic_mean_over_the_kinds_of_large_messages(have: Hardware) -> None:

@@ -96,6 +96,41 @@ def test_fsdp_hides_its_messages_only_where_they_overlap() -> None:
     assert exposed > 3 * usual
 
 
+@pytest.mark.parametrize(("pp", "micro_batches"), [(1, 8), (4, 1)])
+def test_fsdp_gathers_the_embedding_and_scatters_its_gradients_beside_nothing(pp: int, micro_batches: int) -> None:
+    row = {"sharding": "fsdp", "tp": 1, "pp": pp, "dp": 8, "gpus": 8 * pp, "nodes": pp, "gbs": 64}
+    found, kinds = made(row)
+    values = {**values_of(kinds), "latency": np.zeros(1), "scale": np.zeros(1)}
+    before, after = (step(replace(found, vocab=found.vocab * times), values) for times in (1, 2))
+    link = found.link[0] * values["link"][0] if pp == 1 else ring_rate(found, found.shards, found.tp, values)[0]
+    moved = 2 * 2 * found.embedding[0] * 7 / 8  # bf16, there and back
+    added = micro_batches * moved / link * values["overall"][0]
+    assert after.terms["dp"][0] - before.terms["dp"][0] == pytest.approx(added)
+
+
+WAITED = ("matmul", "attention", "memory", "launch")  # of a layer
+
+
+@pytest.mark.parametrize(
+    ("change", "term"),
+    [
+        ({"pp": 1, "tp": 8, "dp": 8}, "tp"),
+        ({"pp": 1, "tp": 2, "cp": 4, "dp": 8}, "tp"),
+        ({"pp": 1, "tp": 1, "cp": 8, "dp": 8}, "cp"),
+        ({"pp": 1, "tp": 1, "dp": 64, "sharding": "fsdp"}, "dp"),
+        ({"pp": 1, "tp": 1, "dp": 64}, None),
+    ],
+)
+def test_where_layers_have_collectives_the_slowest_rank_is_waited_for(change: dict[str, Any], term: str | None) -> None:
+    found, kinds = made({**change, "ac_mode": "none"})
+    values = {**values_of(kinds), "scale": np.zeros(1), "overlap": np.zeros(1), "ring": np.zeros(1)}
+    before = step(found, {**values, "waiting": np.zeros(1)}).terms
+    after = step(found, {**values, "waiting": np.array([0.5])}).terms
+    added = {name: after[name][0] - before[name][0] for name in TERMS}
+    overall = 0.5 * sum(before[name][0] for name in WAITED)
+    assert added == pytest.approx({name: overall * (name == term) for name in TERMS}, abs=1e-9 * overall)
+
+
 def test_fsdp2_copies_what_it_gathers() -> None:
     """Six times the weights and four times a shard of them pass through memory; FSDP1 gathers in place."""
     row = {"sharding": "fsdp", "tp": 1, "pp": 1, "dp": 64, "gpus": 64, "precision": "bf16", "program": "hpcscale"}

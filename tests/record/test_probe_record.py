@@ -51,6 +51,19 @@ def test_every_line_is_a_measurement_with_its_rate(example: Path) -> None:
     ]
 
 
+def test_means_are_read_where_the_record_has_them(example: Path) -> None:
+    line = {
+        "kind": "launch", "dtype": "fp32", "seconds": 1.0, "seconds_low": 1.0, "seconds_high": 2.0, "repeats": 5,
+        "mean_seconds": 1.5, "rank_seconds": 1.25,
+    }  # fmt: skip
+    found = probe.parse(line)
+    assert found is not None
+    assert (found.mean_seconds, found.rank_seconds) == (1.5, 1.25)
+    assert probe.parse({**line, "mean_seconds": "long"}) is None
+    (older,) = probe.read(example).launches
+    assert (older.mean_seconds, older.rank_seconds) == (None, None)
+
+
 def test_bandwidth_is_given_as_algorithm_and_as_bus(example: Path) -> None:
     all_reduce, shift = probe.read(example).messages
     assert all_reduce.bytes_per_second == pytest.approx(1_048_576_000)

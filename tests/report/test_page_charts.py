@@ -210,10 +210,14 @@ def test_mfu_by_convention_is_tokens_times_each_conventions_flops_over_the_peak(
     # 192 nodes of 6.144 TFLOP/s: 4.4043 tokens/s each, of a model with 29,977,507,840 parameters, 48 layers, 7168 wide, over 2,048
     whole = 6 * 29_977_507_840 + 12 * 48 * 7168 * 2048
     assert second["mfu"]["6N"] == pytest.approx(100 * 4.404301 * whole / 6.144e12, rel=1e-6)
-    assert second["mfu"]["eq3-hardware"] == pytest.approx(100 * 1.1020193 / 6.144 * 3 / 4, rel=1e-6), "a pass of four was recomputed"
+    assert second["mfu"]["eq3-hardware"] == pytest.approx(100 * 1.1020193 / 6.144 * 3 / 4, rel=1e-6), (
+        "a pass of four was recomputed"
+    )
     assert second["filled"] == ["eq3-hardware"], "the document counts so"
     card.get_by_text("Figures as a table").click()
-    expect(card.get_by_role("row", name=f"2 {second['mfu']['palm-full']:.2f} {second['mfu']['6N']:.2f} ")).to_be_visible()
+    expect(
+        card.get_by_role("row", name=f"2 {second['mfu']['palm-full']:.2f} {second['mfu']['6N']:.2f} ")
+    ).to_be_visible()
 
 
 def test_a_heat_map_shows_the_fastest_row_of_each_layout(open_page: Open):

@@ -74,6 +74,12 @@ def test_one_that_is_not_is_repeated_until_the_time_is_up(monkeypatch: pytest.Mo
     assert timing.repeats == 30, "one sample a tick"
 
 
+def test_the_mean_has_the_bursts_that_the_median_leaves_out() -> None:
+    timing = repeat.measure(lambda: None, Scripted(endless(1.0, 1.0, 1.0, 1.0, 6.0)), Ranks(CPU), seconds=1e-9)
+    line = timing.line()
+    assert (timing.repeats, line["seconds"], line["mean_seconds"], line["rank_seconds"]) == (5, 1.0, 2.0, 2.0)
+
+
 def test_the_first_call_warms_up_and_is_not_counted() -> None:
     def seconds() -> Iterator[float]:
         yield 1000.0
@@ -243,6 +249,8 @@ def test_four_ranks_on_two_nodes_measure_within_and_across_them(start: Start, tm
     for each in found.measurements:
         assert 0.002 < each.seconds_low <= each.seconds <= each.seconds_high, "the slowest rank counts, by 2 ms rank 3"
         assert each.repeats >= repeat.FEWEST
+        assert each.mean_seconds and each.rank_seconds
+        assert 0.002 < each.mean_seconds > each.rank_seconds > 0.0005, "of rank 3's 2 ms a quarter is everybody's"
 
 
 @pytest.mark.skipif(MPIEXEC is None, reason="no mpiexec here; the extra `mpi` (pip install mpich) brings one")

@@ -18,11 +18,19 @@ class Ranks:
 
     def slowest(self, values: list[float]) -> list[float]:
         """Each value of the rank where it is largest, the same on all ranks. Raises Ended if any of them is to stop."""
-        own = [*values, float(self._stop_signal())]
-        if dist.is_initialized():
-            shared = torch.tensor(own, dtype=torch.float64, device=self._device)
-            dist.all_reduce(shared, dist.ReduceOp.MAX)
-            own = shared.tolist()
-        if own[-1]:
-            raise Ended("preempted", f"stopped by signal {int(own[-1])} between two measurements")
-        return own[:-1]
+        *slowest, signal = self._reduced([*values, float(self._stop_signal())], dist.ReduceOp.MAX)
+        if signal:
+            raise Ended("preempted", f"stopped by signal {int(signal)} between two measurements")
+        return slowest
+
+    def mean(self, values: list[float]) -> list[float]:
+        """Each value's mean over the ranks, the same on all of them."""
+        ranks = dist.get_world_size() if dist.is_initialized() else 1
+        return [each / ranks for each in self._reduced(values, dist.ReduceOp.SUM)]
+
+    def _reduced(self, values: list[float], operation: dist.ReduceOp.RedOpType) -> list[float]:
+        if not dist.is_initialized():
+            return values
+        shared = torch.tensor(values, dtype=torch.float64, device=self._device)
+        dist.all_reduce(shared, operation)
+        return shared.tolist()

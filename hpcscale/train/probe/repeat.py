@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from statistics import fmean
 
 from hpcscale.record.median import Median, median_with_interval
 from hpcscale.train.probe.cases import Call
@@ -24,14 +25,19 @@ ROUNDS = 8  # the ranks talk about so often in a measurement that uses all its t
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one call."""
+    """Seconds of one call: ``median`` and ``mean`` over the samples, each the slowest rank's, and the mean ``of_ranks``, slow or not."""
 
     median: Median
+    mean: float
+    of_ranks: float
     repeats: int
 
     def line(self) -> dict[str, float | int]:
         value, low, high = self.median
-        return {"seconds": value, "seconds_low": low, "seconds_high": high, "repeats": self.repeats}
+        return {
+            "seconds": value, "seconds_low": low, "seconds_high": high, "mean_seconds": self.mean,
+            "rank_seconds": self.of_ranks, "repeats": self.repeats,
+        }  # fmt: skip
 
 
 def measure(call: Call, clock: Clock, ranks: Ranks, seconds: float) -> Timing:
@@ -42,11 +48,13 @@ def measure(call: Call, clock: Clock, ranks: Ranks, seconds: float) -> Timing:
     times = min(max(1, math.ceil(SAMPLE_SECONDS / once)), MOST_CALLS) if once > 0 else MOST_CALLS
     at_once = min(max(1, int(seconds / ROUNDS / max(once * times, SAMPLE_SECONDS))), MOST)
     samples: list[float] = []
+    of_ranks: list[float] = []
     while True:
         own = [clock.seconds(call, times) for _ in range(at_once)]
         *shared, elapsed = ranks.slowest([*own, time.monotonic() - begun])
         samples += shared
-        timing = Timing(median_with_interval(samples), len(samples))
+        of_ranks += ranks.mean(own)
+        timing = Timing(median_with_interval(samples), fmean(samples), fmean(of_ranks), len(samples))
         if len(samples) >= FEWEST and (elapsed >= seconds or len(samples) >= MOST or stable(timing)):
             return timing
 
