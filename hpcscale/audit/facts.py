@@ -21,6 +21,8 @@ EXACT = frozenset({
 })  # fmt: skip
 _AXES = {"ddp": "dp", "fsdp": "dp", "mp": "tp"}
 STATED = -1
+# Beyond these no figure of a training is; products of a few of those within are numbers.
+_LEAST, _LARGEST = 1e-30, 1e30
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def rows(table: Table, reading: Reading, constants: Mapping[str, float]) -> list
             cell = row[index]
             if quantity in columns.WORDS:
                 words[quantity] = cell.text
-            elif cell.printed and cell.value > 0:
+            elif cell.printed and _LEAST < cell.value < _LARGEST:
                 title = reading.titles[index].normal
                 factor = columns.scale(quantity, title, cell.unit)
                 if quantity in ("mfu", "hfu", "efficiency") and factor == 1.0:

@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from hpcscale.record.json_text import loads
+
 VARIABLE = "HPCSCALE_CACHE"  # "off", or a folder of one's own
 FEWEST_POINTS = 100  # fewer are read in no time
 MOST_FILES = 32  # folders that are remembered
@@ -92,7 +94,7 @@ class Cache:
             data = self._file.read_bytes()
             if data[:_CHECKSUM_BYTES] != _checksum(data[_CHECKSUM_BYTES:]):
                 return {}
-            content = json.loads(data[_CHECKSUM_BYTES:])
+            content = loads(data[_CHECKSUM_BYTES:])
             points = content["points"] if content["key"] == _key() else {}
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return {}

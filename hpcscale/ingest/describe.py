@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from hpcscale.cost.parameters import count
+from hpcscale.record.json_text import dumps
 from hpcscale.spec.model import Model
 
 
@@ -44,7 +45,7 @@ def described(point: dict[str, Any]) -> dict[str, Any]:
     if batch and row["micro_batch_size"] and row["dp"]:
         row["gradient_accumulation"] = -(-batch // (row["micro_batch_size"] * row["dp"]))
     if length:
-        row["parameters"] = _parameters(json.dumps(point.get("model")), length, row["tp"] or 1)
+        row["parameters"] = _parameters(model_text(point), length, row["tp"] or 1)
     return row
 
 
@@ -59,9 +60,14 @@ def _mapping(point: dict[str, Any], key: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def model_text(point: dict[str, Any]) -> str:
+    """JSON of the model that a description holds; for :func:`model_in`."""
+    return dumps(point.get("model")).decode()
+
+
 def model_of(point: dict[str, Any]) -> Model | None:
     """The model that a description holds in full; None if it does not or is of another version."""
-    return model_in(json.dumps(point.get("model")))
+    return model_in(model_text(point))
 
 
 @lru_cache(maxsize=1024)

@@ -3,7 +3,6 @@ every question takes a while."""
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from collections.abc import Iterator
@@ -12,10 +11,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hpcscale.ingest import step_lines
 from hpcscale.ingest.cache import Cache, Stamp, stamp, stamp_of
 from hpcscale.ingest.run import Run, digest, never_started
+from hpcscale.record import reader
 from hpcscale.record.attempt import RECORD
+from hpcscale.record.json_text import loads
 from hpcscale.record.outcome import OUTCOME
 from hpcscale.record.reader import Record
 
@@ -64,7 +64,7 @@ def point(folder: Path, name: str, point_stamp: Stamp, cache: Cache) -> Found:
         folder_of_attempt = f"{place}/{ATTEMPTS}/{attempt}"
         run, remembered = _remembered(known, attempt, folder_of_attempt, record_stamp)
         if run is None:
-            run, remembered = _read(Path(folder_of_attempt), record_stamp, description)
+            run, remembered = _read(folder_of_attempt, record_stamp, description)
             fresh = True
             settled = settled and cache.old_enough(*(each for each in remembered[:2] if each))
         entry["attempts"][attempt] = remembered
@@ -84,12 +84,12 @@ def point(folder: Path, name: str, point_stamp: Stamp, cache: Cache) -> Found:
 
 def attempt(folder: Path) -> Found:
     """The run of an attempt's folder, wherever that lies."""
-    record, steps = step_lines.the_long_way(folder / RECORD)
+    record = reader.read(folder / RECORD)
     place = folder.parent.parent
     content = record.point
     if not content and (place / DESCRIPTION).is_file():
         content, _ = _json_object(place / DESCRIPTION)
-    return Alone(digest(content, record, steps), str(place), str(folder))
+    return Alone(digest(content, record), str(place), str(folder))
 
 
 @dataclass
@@ -107,25 +107,26 @@ class _Description:
     """point.json, read when it is needed."""
 
     def __init__(self, place: str):
-        self._place = Path(place)
+        self._place, self._name = place, os.path.basename(place)  # noqa: PTH119
 
     @cached_property
     def _read(self) -> tuple[dict[str, Any], str]:
-        return _json_object(self._place / DESCRIPTION)
+        return _json_object(f"{self._place}/{DESCRIPTION}")
 
     def of_attempt(self, record: Record) -> dict[str, Any]:
         """The content, or what the record says was to be done."""
-        return {"point": self._place.name, **(self._read[0] or record.point)}
+        return {"point": self._name, **(self._read[0] or record.point)}
 
     def never_run(self) -> Run:
         content, problem = self._read
-        return never_started({"point": self._place.name, **content}, problem)
+        return never_started({"point": self._name, **content}, problem)
 
 
-def _json_object(path: Path) -> tuple[dict[str, Any], str]:
+def _json_object(path: str | Path) -> tuple[dict[str, Any], str]:
     """A file's content, or an empty one and what is wrong with it."""
     try:
-        content = json.loads(path.read_bytes())
+        with open(path, "rb") as file:  # noqa: PTH123
+            content = loads(file.read())
     except FileNotFoundError:
         return {}, ""
     except (ValueError, RecursionError) as error:
@@ -133,24 +134,16 @@ def _json_object(path: Path) -> tuple[dict[str, Any], str]:
     return (content, "") if isinstance(content, dict) else ({}, f"{path} holds no JSON object")
 
 
-def _read(folder: Path, record_stamp: Stamp, description: _Description) -> tuple[Run, list[Any]]:
+def _read(folder: str, record_stamp: Stamp, description: _Description) -> tuple[Run, list[Any]]:
     """An attempt's run, and how it is remembered: the record's stamp, that of what the scheduler said (False where the record
     itself says how it ended), the run."""
-    outcome_stamp = stamp_of(folder / OUTCOME)
-    record, run = _digested(folder, description)
+    outcome_stamp = stamp_of(f"{folder}/{OUTCOME}")
+    record = reader.read(Path(f"{folder}/{RECORD}"))
+    run = digest(description.of_attempt(record), record)
     started = record.run.get("time")
     run.started = float(started) if isinstance(started, int | float) else record_stamp[1] / 1e9
     has_end = record.summary is not None or (record.failure is not None and "schema" in record.failure)
     return run, [record_stamp, False if has_end else outcome_stamp, vars(run)]
-
-
-def _digested(folder: Path, description: _Description) -> tuple[Record, Run]:
-    try:
-        record, steps = step_lines.read(folder / RECORD)
-        return record, digest(description.of_attempt(record), record, steps)
-    except step_lines.Unusual:
-        record, steps = step_lines.the_long_way(folder / RECORD)
-        return record, digest(description.of_attempt(record), record, steps)
 
 
 def _remembered(known: dict[str, Any], attempt: str, folder: str, record_stamp: Stamp) -> tuple[Run | None, list[Any]]:

@@ -48,7 +48,7 @@ def grouped(folder: Path) -> list[list[Found]]:
         found = [folders.attempt(folder)]
         complete([found[0].run])
     else:
-        with _many_objects():
+        with no_search_for_cycles():
             cache = Cache(folder)
             found = [folders.point(folder, name, stamp, cache) for name, stamp in folders.points(folder)]
             complete(each.run for each in found)
@@ -62,7 +62,7 @@ def grouped(folder: Path) -> list[list[Found]]:
 
 
 @contextmanager
-def _many_objects() -> Iterator[None]:
+def no_search_for_cycles() -> Iterator[None]:
     """Reading makes millions of objects that stay and no cycles: looking for those again and again takes a tenth of the time."""
     was_enabled = gc.isenabled()
     gc.disable()

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from array import array
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from statistics import median
+from operator import lt
 from typing import Any
 
 import numpy as np
 
 from hpcscale.ingest import imported
-from hpcscale.ingest.describe import described, model_in, model_of
+from hpcscale.ingest.describe import described, model_in, model_of, model_text
 from hpcscale.ingest.statistics.findings import about_slowest, about_steps
 from hpcscale.ingest.statistics.interval import median_interval
 from hpcscale.ingest.statistics.slowest import often_slowest, persistently_slowest
 from hpcscale.ingest.statistics.together import AT_ONCE, uneventful
 from hpcscale.ingest.step_lines import Steps
+from hpcscale.record.json_text import dumps
 from hpcscale.record.reader import Record
 
 # Of the measured steps these are kept one by one; the rest of a step's line is only in the record.
@@ -85,15 +85,15 @@ class Run:
 
 def never_started(description: dict[str, Any], problem: str = "") -> Run:
     """The run of a description (point.json's content) without a record. ``problem``: what is wrong with that file."""
-    return _digest(description, None, None, problem)
+    return _digest(description, None, problem)
 
 
-def digest(description: dict[str, Any], record: Record, steps: Steps) -> Run:
-    """The run of a description and an attempt's record, whose steps are given as columns; :func:`complete` does the rest."""
-    return _digest(description, record, steps)
+def digest(description: dict[str, Any], record: Record) -> Run:
+    """The run of a description and an attempt's record; :func:`complete` does the rest."""
+    return _digest(description, record)
 
 
-def _digest(description: dict[str, Any], record: Record | None, steps: Steps | None, problem: str = "") -> Run:
+def _digest(description: dict[str, Any], record: Record | None, problem: str = "") -> Run:
     used = _with_micro_batch_used(description, record)
     run = Run(
         {"point": str(description.get("point"))}, configuration(description), problem=problem if record is None else ""
@@ -106,10 +106,10 @@ def _digest(description: dict[str, Any], record: Record | None, steps: Steps | N
     try:
         run.columns = described(used)
         run.remarks = imported.remarks(description)
-        model = json.dumps(description.get("model"))
+        model = model_text(description)
         run.model = model if model_in(model) is not None else None
-        if record is not None and steps is not None:
-            _add_record(run, description, record, steps)
+        if record is not None:
+            _add_record(run, description, record, Steps(record.steps))
     except _ODD as error:
         run.odd = str(error)
     return run
@@ -140,9 +140,10 @@ def _perhaps_eventful(waiting: Sequence[tuple[Run, list[float]]]) -> Iterator[tu
 
 def _add_interval(run: Run, seconds: list[float]) -> None:
     found = median_interval(seconds)
+    run.median_of_lines = found.value
     if "averaged_steps" in run.packed:
         found = imported.weighted(found, run.steps)
-    run.seconds, run.median_of_lines = (found.value, found.low, found.high), median(seconds)
+    run.seconds = (found.value, found.low, found.high)
 
 
 def _add_notes(run: Run, seconds: list[float]) -> None:
@@ -154,7 +155,7 @@ def configuration(description: dict[str, Any]) -> str:
     if not isinstance(description.get("model"), dict) or model_of(description) is None:
         return str(description.get("point"))  # unreadable ones are not alike
     kept = {key: value for key, value in description.items() if key not in _NO_CONFIGURATION}
-    return hashlib.sha1(json.dumps(kept, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
+    return hashlib.sha1(dumps(kept, sort_keys=True), usedforsecurity=False).hexdigest()
 
 
 def _with_micro_batch_used(description: dict[str, Any], record: Record | None) -> dict[str, Any]:
@@ -179,7 +180,7 @@ def _add_record(run: Run, description: dict[str, Any], record: Record, steps: St
         _add_steps(run, steps, measured, record)
 
 
-def _add_steps(run: Run, steps: Steps, measured: list[int], record: Record) -> None:
+def _add_steps(run: Run, steps: Steps, measured: Sequence[int], record: Record) -> None:
     kept = {name: _chosen(steps, name, measured) for name in KEPT if name in steps}
     seconds = [float(value) for value in kept["step_seconds"]]
     run.measured_steps = (
@@ -193,16 +194,20 @@ def _add_steps(run: Run, steps: Steps, measured: list[int], record: Record) -> N
             run.notes += about_slowest(persistently_slowest(ranks, seconds, middle, size))
 
 
-def _chosen(steps: Steps, name: str, places: list[int]) -> list[Any]:
+def _chosen(steps: Steps, name: str, places: Sequence[int]) -> list[Any]:
     column = steps.column(name)
+    if isinstance(places, range):
+        return column[places.start : places.stop]
     return [column[place] for place in places]
 
 
-def _measured(steps: Steps, warmup_steps: int) -> list[int]:
+def _measured(steps: Steps, warmup_steps: int) -> Sequence[int]:
     """Places of the steps after warm-up: an attempt's first ``warmup_steps`` steps are dropped, also after a restart, where
     compilation and caches are cold again. A step that stands twice counts as it was run last. A traced step is left out:
     the profiler slowed it."""
     numbers, seconds = steps.column("step"), steps.column("step_seconds")
+    if not ("averaged_steps" in steps or "traced" in steps) and _ascending(numbers) and _plain(seconds):
+        return range(max(0, warmup_steps), steps.length)
     last = dict(zip(numbers, range(steps.length), strict=True))
     if len(last) < steps.length or not set(map(type, seconds)) <= {int, float}:
         last = {number: place for place, number in enumerate(numbers) if isinstance(seconds[place], int | float)}
@@ -213,6 +218,15 @@ def _measured(steps: Steps, warmup_steps: int) -> list[int]:
         traced = steps.column("traced")
         places = [place for place in places if traced[place] is None]
     return [place for place in places if 0 < seconds[place] < math.inf]
+
+
+def _ascending(numbers: list[Any]) -> bool:
+    return all(map(lt, numbers, numbers[1:]))
+
+
+def _plain(seconds: list[Any]) -> bool:
+    """Whether all are finite and above zero."""
+    return set(map(type, seconds)) == {float} and min(seconds) > 0 and math.fsum(seconds) < math.inf  # NaN is neither
 
 
 def _figures(description: dict[str, Any], record: Record, steps: Steps) -> dict[str, Any]:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from hpcscale.record import outcome
+from hpcscale.record.json_text import loads
 from hpcscale.record.schema import FAILURES, Status
 
-_TOGETHER = 256  # lines that are parsed at a time
+_TOGETHER = 2**20  # bytes that are read, and parsed, at a time
 _START = b'{"schema": "'  # of every line that a writer of ours wrote
 _NOT_FINITE = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
 
@@ -52,9 +50,15 @@ def read(path: Path) -> Record:
     An attempt that was killed without a last line failed as the scheduler says, if hpcscale has noted that beside it.
     """
     record = Record(path)
-    with path.open("rb") as file:
-        while lines := list(islice(file, _TOGETHER)):
-            _add_all(record, lines)
+    with open(path, "rb") as file:  # noqa: PTH123 (Path.open takes as long as opening does)
+        rest: list[bytes] = []  # of a line that goes on
+        while block := file.read(_TOGETHER):
+            end = block.rfind(b"\n") + 1
+            if end:
+                _add_all(record, b"".join((*rest, block[:end])))
+                rest = []
+            rest.append(block[end:])
+        add(record, b"".join(rest))
     if record.summary is None and record.failure is None:
         record.failure = outcome.read(path.parent)
     return record
@@ -78,19 +82,20 @@ class Follower:
         return self._record
 
 
-def _add_all(record: Record, lines: Sequence[bytes]) -> None:
-    """Lines of the file as parts of the record; whole ones at once, which is nearly twice as fast."""
-    if all(line.startswith(_START) for line in lines):
+def _add_all(record: Record, block: bytes) -> None:
+    """Whole lines of the file as parts of the record: as one list, which is nearly twice as fast."""
+    lines = block.count(b"\n")
+    if block.startswith(_START) and block.count(b"\n" + _START) == lines - 1:
         try:
-            found = json.loads(b"[" + b",".join(lines) + b"]")
+            found = loads(b"[" + block[:-1].replace(b"\n", b",") + b"]")
         except (ValueError, RecursionError):
             found = []
         # as many objects as lines: none ends within another
-        if len(found) == len(lines) and all(type(line) is dict for line in found):
+        if len(found) == lines and all(type(line) is dict for line in found):
             for line in found:
                 _sort_in(record, line)
             return
-    for raw in lines:
+    for raw in block.split(b"\n"):
         add(record, raw)
 
 
@@ -100,7 +105,7 @@ def add(record: Record, raw: bytes) -> None:
     if not text:
         return
     try:
-        line = json.loads(text)
+        line = loads(text)
     except (ValueError, RecursionError):
         line = None
     if not isinstance(line, dict):
@@ -111,19 +116,21 @@ def add(record: Record, raw: bytes) -> None:
 
 def _sort_in(record: Record, line: dict[str, Any]) -> None:
     match line.get("schema"):
+        case "step":
+            if type(line.get("step")) is int:
+                if type(line.get("loss")) is str or type(line.get("gradient_norm")) is str:
+                    _make_numbers(line)
+                record.steps.append(line)
         case "run" if not record.run:
             record.run = line
-        case "step" if type(line.get("step")) is int:
-            record.steps.append(_finite_strings(line))
         case "summary":
             record.summary = line
         case "failure":
             record.failure = line
 
 
-def _finite_strings(line: dict[str, Any]) -> dict[str, Any]:
+def _make_numbers(line: dict[str, Any]) -> None:
     for key in ("loss", "gradient_norm"):
         value = line.get(key)
         if isinstance(value, str) and value in _NOT_FINITE:
             line[key] = _NOT_FINITE[value]
-    return line

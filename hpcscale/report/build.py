@@ -12,8 +12,8 @@ import pandas as pd
 from hpcscale.audit.recompute import Check, recompute
 from hpcscale.audit.slow_runs import slow_runs
 from hpcscale.cost import flops
-from hpcscale.ingest import schema
 from hpcscale.ingest.gather import RUNS, gather
+from hpcscale.ingest.records import no_search_for_cycles
 from hpcscale.report import notes
 from hpcscale.report.columns import Row
 from hpcscale.report.scaling import with_scaling
@@ -40,9 +40,9 @@ def build(arguments: Sequence[str], runs: Path = RUNS, convention: str | None = 
     """The report on studies, folders of runs and CSV files. ``convention`` counts all rows' FLOPs one way; without it
     measured rows use hpcscale's own and published rows their document's. ``foresee``: with predictions."""
     name = flops.convention(convention).name if convention else None
-    frame, checks = recompute(gather(arguments, runs, name, foresee), name)
-    frame = with_scaling(frame)
-    rows = schema.rows(frame)
+    with no_search_for_cycles():
+        frame, checks = recompute(gather(arguments, runs, name, foresee), name)
+        frame, rows = with_scaling(frame)
     definitions = notes.definitions(rows)
     if name and checks:
         definitions.append(f"Columns count FLOPs as {name}; printed figures are checked as their documents counted.")

@@ -19,8 +19,8 @@ from hpcscale.report import series
 Row = series.Row
 
 
-def with_scaling(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with ``series``, ``speedup``, ``efficiency`` and ``efficiency_kind`` filled in.
+def with_scaling(table: pd.DataFrame) -> tuple[pd.DataFrame, list[Row]]:
+    """The table with ``series``, ``speedup``, ``efficiency`` and ``efficiency_kind`` filled in, and its rows.
 
     Rows that did not complete stay and take no part. A row without efficiency has the reason in ``efficiency_kind``.
     """
@@ -42,7 +42,7 @@ def with_scaling(table: pd.DataFrame) -> pd.DataFrame:
         name: pd.array([row[name] for row in rows], dtype=schema.DTYPES[name])
         for name in ("series", "speedup", "efficiency", "efficiency_kind")
     }
-    return table.reset_index(drop=True).assign(**filled)
+    return table.reset_index(drop=True).assign(**filled), rows
 
 
 def _takes_part(row: Row) -> bool:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from hpcscale.ingest import cache, records, schema, step_lines
+from hpcscale.ingest import cache, records, schema
+from hpcscale.record import reader
 
 Write = Callable[..., Path]
 Rows = list[dict[str, Any]]
@@ -27,13 +28,13 @@ def remembering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The records that were read."""
     seen: list[Path] = []
-    real = step_lines.read
+    real = reader.read
 
     def watched(path: Path) -> Any:
         seen.append(path)
         return real(path)
 
-    monkeypatch.setattr(step_lines, "read", watched)
+    monkeypatch.setattr(reader, "read", watched)
     return seen
 
 

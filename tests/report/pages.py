@@ -120,7 +120,7 @@ def points(page: Page, chart: str) -> int:
 
 def rows_of(*rows: dict[str, Any]) -> Report:
     start = {"origin": "measured", "status": "completed", "source": "s"}
-    frame = with_scaling(schema.frame([{**start, **row} for row in rows]))
+    frame = with_scaling(schema.frame([{**start, **row} for row in rows]))[0]
     return Report(frame, schema.rows(frame), [], [], [], [])
 
 

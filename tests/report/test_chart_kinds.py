@@ -85,7 +85,7 @@ def measured(**values: Any) -> dict[str, Any]:
 
 
 def table(*rows: dict[str, Any]) -> Rows:
-    return schema.rows(with_scaling(schema.frame(list(rows))))
+    return with_scaling(schema.frame(list(rows)))[1]
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def test_each_series_is_named_beside_its_curve(tmp_path: Path):
 def test_one_row_is_enough_for_a_chart(tmp_path: Path):
     row = {"origin": "measured", "status": "completed", "model": "m", "devices": 1, "tokens_per_second": 10.0,
            "tokens_per_second_per_device": 10.0}  # fmt: skip
-    chart.save(with_scaling(schema.frame([row])), tmp_path / "one.svg")
+    chart.save(with_scaling(schema.frame([row]))[0], tmp_path / "one.svg")
     assert (tmp_path / "one.svg").exists()
 
 

@@ -14,7 +14,7 @@ Row = dict[str, Any]
 
 def scaled(*rows: Row) -> list[Row]:
     start = {"origin": "measured", "status": "completed", "model": "m", "sharding": "ddp"}
-    return schema.rows(with_scaling(schema.frame([{**start, **row} for row in rows])))
+    return with_scaling(schema.frame([{**start, **row} for row in rows]))[1]
 
 
 def row(devices: int, throughput: float | None, batch: int | None, **more: Any) -> Row:
@@ -26,7 +26,7 @@ def efficiencies(rows: list[Row]) -> list[tuple[str, float | None]]:
 
 
 def test_the_fugaku_rows_of_tp_4_scale_as_their_times_say():
-    rows = schema.rows(with_scaling(recompute(gather(["megatron_30b_fugaku"]))[0]))
+    rows = with_scaling(recompute(gather(["megatron_30b_fugaku"]))[0])[1]
     found = {each["nodes"]: each for each in rows if each["tp"] == 4 and each["table"] == "June"}
     assert list(found) == [192, 384, 768, 1152, 1536, 3072, 6144]
     assert {each["efficiency_kind"] for each in found.values()} == {"strong"}

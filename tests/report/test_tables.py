@@ -101,7 +101,7 @@ def notes_of(rows: list[dict[str, object]]) -> list[str]:
     from hpcscale.report.notes import definitions
     from hpcscale.report.scaling import with_scaling
 
-    return definitions(schema.rows(with_scaling(schema.frame(rows))))
+    return definitions(with_scaling(schema.frame(rows))[1])
 
 
 def test_show_study_prints_the_table_of_a_study(tmp_path: Path):

@@ -29,7 +29,9 @@ def often_slowest(ranks: Sequence[object], size: int) -> int | None:
     drew it anew (a binomial tail times ``size``)."""
     if len(ranks) < FEWEST or size < 2:
         return None
-    rank, count = Counter(map(str, ranks)).most_common(1)[0]
+    # a damaged record may hold anything
+    (each, count), *_ = Counter(ranks if set(map(type, ranks)) == {int} else map(str, ranks)).most_common(1)
+    rank = str(each)
     if count < SHARE * len(ranks) or not rank.isdecimal() or size * _tail(len(ranks), 1 / size, count) > CHANCE:
         return None
     return int(rank)
