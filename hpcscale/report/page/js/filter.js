@@ -17,6 +17,13 @@ function haystack(row) {
   return haystacks[row];
 }
 
+const asShown = new Map(); // column -> its numbers
+
+function shownNumbers(column) {
+  if (!asShown.has(column)) asShown.set(column, unpacked(column.cells).map((text) => (text === null ? NaN : parseFloat(text.replace(/,/g, "")))));
+  return asShown.get(column);
+}
+
 const COMPARED = /^([^<>=]+)(<=|>=|<|>|=)(-?[\d.,]*(?:e[-+]?\d*)?)$/i;
 const HOLDS = { "<": (a, b) => a < b, ">": (a, b) => a > b, "<=": (a, b) => a <= b, ">=": (a, b) => a >= b, "=": (a, b) => a === b };
 const letters = (text) => text.toLowerCase().replace(/[^a-z0-9]/g, "");
@@ -29,8 +36,8 @@ function comparison(word) {
   if (!column) return null;
   const limit = parseFloat(parts[3].replace(/,/g, ""));
   if (Number.isNaN(limit)) return () => true;
-  const numbers = unpacked(column.cells).map((text) => (text === null ? NaN : parseFloat(text.replace(/,/g, ""))));
-  return (row) => HOLDS[parts[2]](numbers[row], limit);
+  const [holds, numbers] = [HOLDS[parts[2]], shownNumbers(column)];
+  return (row) => holds(numbers[row], limit);
 }
 
 function matching() {

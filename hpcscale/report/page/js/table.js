@@ -5,7 +5,8 @@ const LONG = 26; // characters; page.css cuts off what is longer
 const PRINTED_CHARACTERS = 196; // of a line on A4 across
 const columns = data.columns;
 const collator = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
-const view = { kept: everyRow, order: everyRow, page: 0, size: 50, sorted: null, down: false, hidden: new Set() };
+const MANY = 1000; // rows of which a screenful is shown at a time, so that sorting and typing answer at once
+const view = { kept: everyRow, order: everyRow, page: 0, size: count > MANY ? 25 : 50, sorted: null, down: false, hidden: new Set() };
 const listeners = []; // called with the rows in order, whenever filter or sorting changed them
 const sortKeys = new Map();
 
