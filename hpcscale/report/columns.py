@@ -165,10 +165,10 @@ def lay_out(rows: list[Row], numbered: bool = False) -> Layout:
         shown.append(Column("#", lambda _: None))
         cells.append([str(number) for number in range(1, len(rows) + 1)])
     for column in COLUMNS:
-        texts = [column.cell(row) for row in rows]
-        if column.title.lower() in repeated or all(each is None for each in texts):
+        if column.title.lower() in repeated or (column.beside and all(row[column.beside] is None for row in rows)):
             continue
-        if column.beside and all(row[column.beside] is None for row in rows):
+        texts = [column.cell(row) for row in rows]
+        if all(each is None for each in texts):
             continue
         # A table of one row would consist of nothing else.
         if column.setting and len(set(texts)) == 1 and (len(rows) > 1 or column.left):

@@ -13,7 +13,7 @@ from hpcscale.report.build import Report
 from hpcscale.report.columns import Column, Layout
 from hpcscale.report.sheet import Part, sheet
 from hpcscale.report.styles import Style
-from hpcscale.report.table import fitting
+from hpcscale.report.table import fitting, widths_of
 
 # What TeX reads as commands, and what its older font encoding or its ligatures would print as something else.
 # Brackets and stars stand in braces: after the \\ of the line before they would be its options.
@@ -76,7 +76,7 @@ class _Table:
         self.left_out: list[str] = []
         self.layout = part.layout
         if may_lack_columns:
-            shown, left_out = fitting(part.layout, int(_PAGE / _READABLE.width))
+            shown, left_out = fitting(part.layout, int(_PAGE / _READABLE.width), widths_of(part.layout))
             self.left_out = [part.layout.columns[i].name for i in left_out]
             self.layout = _with(part.layout, shown)
         self.titles = [_title_lines(column, _widest(self.layout, i)) for i, column in enumerate(self.layout.columns)]

@@ -43,8 +43,9 @@ def print_table(report: Report, console: Console, style: Style | None = None) ->
             console.print(("\n" if number else "") + part.heading, markup=False, highlight=False, style="bold")
         if part.layout.common:
             console.print(caption(part.layout, console.width), markup=False, highlight=False)
-        shown, left_out = fitting(part.layout, console.width)
-        head, body = _lines_of(part.layout, shown)
+        widths = widths_of(part.layout)
+        shown, left_out = fitting(part.layout, console.width, widths)
+        head, body = _lines_of(part.layout, shown, widths)
         console.print("\n".join(head), style="bold", soft_wrap=True, markup=False, highlight=False)
         # Not through rich: ten thousand rows would take it ten seconds.
         console.file.write("".join(f"{line}\n" for line in body))
@@ -57,10 +58,9 @@ def print_table(report: Report, console: Console, style: Style | None = None) ->
             console.print(line, markup=False, highlight=False, style="dim" if not title else None)
 
 
-def fitting(layout: Layout, width: int) -> tuple[list[int], list[int]]:
-    """The columns that fit (by index), and those left out: of the highest rank first, from the right."""
+def fitting(layout: Layout, width: int, widths: Sequence[int]) -> tuple[list[int], list[int]]:
+    """The columns that fit (by index) with their ``widths``, and those left out: of the highest rank first, from the right."""
     shown = list(range(len(layout.columns)))
-    widths = [width_of(layout, i) for i in shown]
     left_out: list[int] = []
     while sum(widths[i] + _GAP for i in shown) - _GAP > width and len(shown) > 1:
         worst = max(shown, key=lambda i: (layout.columns[i].rank, i))
@@ -69,20 +69,22 @@ def fitting(layout: Layout, width: int) -> tuple[list[int], list[int]]:
     return shown, sorted(left_out)
 
 
-def width_of(layout: Layout, index: int) -> int:
-    """Characters of a column, title and cells."""
-    titles = layout.columns[index].title.split("\n")
-    return max(_cells(each) for each in {*titles, *(row[index] for row in layout.cells)})
+def widths_of(layout: Layout) -> list[int]:
+    """Characters of each column, title and cells."""
+    texts = zip(*layout.cells, strict=True) if layout.cells else [()] * len(layout.columns)
+    return [
+        max(map(_cells, {*column.title.split("\n"), *cells}))
+        for column, cells in zip(layout.columns, texts, strict=True)
+    ]
 
 
-def _lines_of(layout: Layout, shown: list[int]) -> tuple[list[str], list[str]]:
+def _lines_of(layout: Layout, shown: list[int], widths: Sequence[int]) -> tuple[list[str], list[str]]:
     """The lines of the titles, which stand on the first row, and of the rows."""
     columns = [layout.columns[i] for i in shown]
-    widths = [width_of(layout, i) for i in shown]
     stacks = [column.title.split("\n") for column in columns]
     high = max(map(len, stacks))
     titles = zip(*([""] * (high - len(stack)) + stack for stack in stacks), strict=True)
-    aligned = [(column.left, width) for column, width in zip(columns, widths, strict=True)]
+    aligned = [(column.left, widths[i]) for column, i in zip(columns, shown, strict=True)]
     return [_aligned(line, aligned) for line in titles], [
         _aligned([cells[i] for i in shown], aligned) for cells in layout.cells
     ]
