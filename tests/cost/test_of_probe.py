@@ -13,7 +13,7 @@ from hpcscale.cost import of_probe
 from hpcscale.cost.constants import values_of
 from hpcscale.cost.hardware import Hardware, of_device
 from hpcscale.cost.time import beside
-from hpcscale.record.probe import Beside, Launch, Matmul, Memory, Message, Probe
+from hpcscale.record.probe import Attention, Beside, Launch, Matmul, Memory, Message, Probe
 
 MIB = 2**20
 
@@ -78,7 +78,12 @@ def test_ranks_in_company_are_as_much_slower_as_the_same_products_are(have: Hard
 
 def test_products_that_come_in_bursts_are_slower_in_a_row_than_their_median(have: Hardware) -> None:
     steady, uneven = product(2e11), replace(product(2e11, m=3000), mean_seconds=0.05)  # 10 ms, 30 ms
-    found = of_probe.constants([probe(steady, uneven, Launch(**timed("launch", 5e-6)))], "fp32", have)
+    scores = Attention(batch=1, heads=4, sequence=128, head_size=64, **timed("attention", 1e-3))
+    others = (Launch(**timed("launch", 5e-6)), Memory(operation="copy", bytes=10**9, **timed("memory", 0.1)), scores)
+    even = of_probe.constants([probe(steady, replace(uneven, mean_seconds=None), *others)], "fp32", have)
+    found = of_probe.constants([probe(steady, uneven, *others)], "fp32", have)
+    assert found["elementwise"] == pytest.approx(even["elementwise"] * 1.5)
+    assert found["attention"] == pytest.approx(even["attention"] / 1.5)
     assert found["matmul"] == pytest.approx(0.2 * 40 / 60, rel=1e-3)
     assert found["launch"] == pytest.approx(100 * 5e-6 * 1.5)
     assert of_probe.bursts([replace(steady, mean_seconds=0.001)]) == 1.0, "no mean makes it faster"

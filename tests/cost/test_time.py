@@ -96,15 +96,19 @@ def test_fsdp_hides_its_messages_only_where_they_overlap() -> None:
     assert exposed > 3 * usual
 
 
-@pytest.mark.parametrize(("pp", "micro_batches"), [(1, 8), (4, 1)])
-def test_fsdp_gathers_the_embedding_and_scatters_its_gradients_beside_nothing(pp: int, micro_batches: int) -> None:
+@pytest.mark.parametrize(("pp", "untied", "times"), [(1, False, 8), (1, True, 16), (4, False, 1), (4, True, 1)])
+def test_fsdp_gathers_the_embedding_and_scatters_its_gradients_beside_nothing(
+    pp: int, untied: bool, times: int
+) -> None:
+    """In each of eight micro batches, with an output layer of its own twice; once a step under a pipeline."""
     row = {"sharding": "fsdp", "tp": 1, "pp": pp, "dp": 8, "gpus": 8 * pp, "nodes": pp, "gbs": 64}
     found, kinds = made(row)
     values = {**values_of(kinds), "latency": np.zeros(1), "scale": np.zeros(1)}
-    before, after = (step(replace(found, vocab=found.vocab * times), values) for times in (1, 2))
+    found = replace(found, untied=np.array([untied]))
+    before, after = (step(replace(found, vocab=found.vocab * larger), values) for larger in (1, 2))
     link = found.link[0] * values["link"][0] if pp == 1 else ring_rate(found, found.shards, found.tp, values)[0]
     moved = 2 * 2 * found.embedding[0] * 7 / 8  # bf16, there and back
-    added = micro_batches * moved / link * values["overall"][0]
+    added = times * moved / link * values["overall"][0]
     assert after.terms["dp"][0] - before.terms["dp"][0] == pytest.approx(added)
 
 
@@ -119,11 +123,12 @@ WAITED = ("matmul", "attention", "memory", "launch")  # of a layer
         ({"pp": 1, "tp": 1, "cp": 8, "dp": 8}, "cp"),
         ({"pp": 1, "tp": 1, "dp": 64, "sharding": "fsdp"}, "dp"),
         ({"pp": 1, "tp": 1, "dp": 64}, None),
+        ({"pp": 4, "tp": 1, "dp": 16, "sharding": "fsdp"}, None),
     ],
 )
 def test_where_layers_have_collectives_the_slowest_rank_is_waited_for(change: dict[str, Any], term: str | None) -> None:
     found, kinds = made({**change, "ac_mode": "none"})
-    values = {**values_of(kinds), "scale": np.zeros(1), "overlap": np.zeros(1), "ring": np.zeros(1)}
+    values = {**values_of(kinds), "scale": np.zeros(1), "overlap": np.zeros(1), "ring": np.zeros(1)}  # each term alone
     before = step(found, {**values, "waiting": np.zeros(1)}).terms
     after = step(found, {**values, "waiting": np.array([0.5])}).terms
     added = {name: after[name][0] - before[name][0] for name in TERMS}

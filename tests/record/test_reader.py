@@ -64,6 +64,7 @@ def test_a_record_as_training_writes_it(tmp_path: Path) -> None:
         (b'"step": 12,', b'"step": 12,\n', 2),
         (b'{"schema": "summary"', b'{"schema": "step", "step": 99} {"schema": "summary"', 1),
         (b'{"schema": "summary"', b'{"schema": "step", "step": 99}, {"schema": "summary"', 1),
+        (b'{"schema": "summary"', b'{"schema": "step", "x": [1\n2]}\n{"a": 1}, {"b": 2}\n{"schema": "summary"', 3),
         (b'{"schema": "summary"', b'\r\n\n[]\n{"schema": "summary"', 1),
         (b'{"schema": "summary"', b"[" * 10_000 + b'\n{"schema": "summary"', 1),
     ],
@@ -117,6 +118,10 @@ def test_json_is_what_the_json_module_makes_of_it(value: Any) -> None:
 @pytest.mark.parametrize("text", [b"NaN", b"[1e400]", b'"\\ud800"', b"[-Infinity]", b"[" * 900 + b"]" * 900])
 def test_what_orjson_refuses_is_read_all_the_same(text: bytes) -> None:
     assert repr(loads(text)) == repr(json.loads(text))
+
+
+def test_sorted_keys_say_the_same_of_the_same_things() -> None:
+    assert dumps({"b": 1, "a": {"d": 2, "c": 3}}, sort_keys=True) == b'{"a":{"c":3,"d":2},"b":1}'
 
 
 @pytest.mark.parametrize("value", [2**70, {1: 2}, "\ud800"])
