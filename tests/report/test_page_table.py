@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pages import DOCUMENTS, Open, column, numbers, shown_rows
+from pages import DOCUMENTS, Open, column, numbers, rows_of, shown_rows
 from playwright.sync_api import expect
 
 from hpcscale.ingest import schema
@@ -172,3 +172,11 @@ def test_enter_opens_a_row_also_where_text_is_selected(open_page: Open):
     page.locator("#table tbody button").first.focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("dialog", name="Row 1")).to_be_visible()
+
+
+@pytest.mark.parametrize(("rows", "shown"), [(1000, 50), (1001, 25)])
+def test_of_very_many_rows_a_screenful_is_shown_at_a_time(open_page: Open, rows: int, shown: int):
+    row = {"model": "m", "tokens_per_second": 1.0}
+    page = open_page(rows_of(*({**row, "devices": each} for each in range(1, rows + 1))), charts=False)
+    assert page.locator("#table tbody tr").count() == shown
+    expect(page.get_by_label("rows a page")).to_have_value(str(shown))
